@@ -1,0 +1,1 @@
+//! Empty: the benches are the `[[bench]]` targets of this package.

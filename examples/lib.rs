@@ -1,0 +1,1 @@
+//! Empty: the examples are the `[[example]]` targets of this package.
