@@ -12,6 +12,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 pub mod process;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 /// Whether a test can run: `true` when `program` is installed.
 ///
