@@ -11,7 +11,9 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub mod certificate;
 pub mod process;
+pub mod proxy;
 #[cfg(feature = "redis")]
 pub mod redis;
 
