@@ -131,7 +131,19 @@ impl Pump {
     }
 }
 
+/// Says that nobody delivers any more, also when a runtime drops the task half-way.
+struct Running(Weak<Pump>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pump) = self.0.upgrade() {
+            pump.state().is_running = false;
+        }
+    }
+}
+
 async fn run(pump: Weak<Pump>) {
+    let _running = Running(Weak::clone(&pump));
     let mut pause = FIRST_PAUSE;
     loop {
         let Some(pump) = pump.upgrade() else { return };
