@@ -11,9 +11,11 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub mod certificate;
 #[cfg(feature = "objects")]
 pub mod objects;
 pub mod process;
+pub mod proxy;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "s3")]
