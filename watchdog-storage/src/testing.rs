@@ -11,6 +11,8 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
 
 /// Whether a test can run: `true` when `program` is installed.
