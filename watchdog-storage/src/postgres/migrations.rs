@@ -57,7 +57,8 @@ impl Postgres {
         let settings = format!("SET statement_timeout = 0; SET lock_timeout = {lock_timeout}");
         connection.execute(AssertSqlSafe(settings)).await.map_err(classify)?;
         wait_for_lock(connection, self.limits.wait).await?;
-        migrator.run(connection).await.map_err(classify_migration)
+        // Not `run`: the future of that one cannot be spawned.
+        migrator.run_direct(None, connection, false).await.map_err(classify_migration)
     }
 }
 
