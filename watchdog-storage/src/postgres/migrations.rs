@@ -38,7 +38,7 @@ impl Postgres {
     ///
     /// [`ErrorKind::Precondition`] with the version when an applied migration has changed or is
     /// not known here; [`ErrorKind::CommandTimeout`] when another process or a lock took too long;
-    /// [`ErrorKind::Config`] behind PgBouncer, whose transaction mode loses the lock; else as
+    /// [`ErrorKind::Config`] behind `PgBouncer`, whose transaction mode loses the lock; else as
     /// [`classify`], with the version of the migration that failed.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<()> {
         if self.limits.pgbouncer {
