@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub mod certificate;
 #[cfg(feature = "objects")]
 pub mod objects;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 #[cfg(feature = "redis")]
