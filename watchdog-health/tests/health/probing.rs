@@ -83,8 +83,9 @@ async fn a_check_that_hangs_or_panics_harms_only_itself() {
     assert_eq!(status(&health, "panics"), Status::Pass, "and recovers");
 }
 
-/// Real time and real threads: a blocked thread cannot be simulated.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Real time and real threads: a blocked thread cannot be simulated. Enough of them that a mistake
+/// fails the test instead of blocking it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn a_check_that_blocks_is_not_started_again_and_harms_only_itself() {
     let millis = Duration::from_millis;
     let (gate, closed) = mpsc::channel();
