@@ -46,6 +46,11 @@ impl Key {
     pub fn tag(&self) -> &str {
         &self.tag
     }
+
+    /// The Cluster slot, from 0 to 16383: the CRC16 of the hash tag.
+    pub fn slot(&self) -> u16 {
+        fred::util::redis_keyslot(self.text.as_bytes())
+    }
 }
 
 impl fmt::Display for Key {
