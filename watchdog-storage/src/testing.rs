@@ -11,9 +11,13 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "objects")]
+pub mod objects;
 pub mod process;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 /// Whether a test can run: `true` when `program` is installed.
 ///
