@@ -12,7 +12,7 @@ use crate::personal::{Personal, Sealed};
 use crate::writer_id::WriterId;
 
 /// The version of the line, its field `v`.
-pub const LINE_VERSION: u32 = 1;
+pub(crate) const LINE_VERSION: u32 = 1;
 
 /// Longest line of an entry, in bytes, without its newline: 64 KiB.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;

@@ -16,9 +16,6 @@ use crate::writer_id::WriterId;
 /// What the field `format` of a manifest says.
 pub const MANIFEST_FORMAT: &str = "watchdog-audit-manifest/v1";
 
-/// Largest manifest that is read, in bytes: 4 MiB.
-pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
-
 /// One step of the archive: the entries of one segment that no earlier manifest covers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -278,11 +278,15 @@ impl Partition {
         self.totals.entries += request.count;
         self.totals.bytes += request.bytes;
         self.totals.last_millis = millis;
-        let age = u128::from(millis - self.totals.first_millis);
-        Appended::Stored {
-            frame: FrameId { millis, number: self.frames },
-            is_due: self.totals.bytes >= limits.max_bytes || age >= limits.max_age.as_millis(),
-        }
+        let frame = FrameId { millis, number: self.frames };
+        Appended::Stored { frame, is_due: self.is_due(limits, millis) }
+    }
+
+    /// Whether the open segment is to be sealed at `now` (milliseconds).
+    pub fn is_due(&self, limits: SegmentLimits, now: u64) -> bool {
+        let age = u128::from(now.saturating_sub(self.totals.first_millis));
+        self.totals.frames > 0
+            && (self.totals.bytes >= limits.max_bytes || age >= limits.max_age.as_millis())
     }
 
     /// Decides sealing. The sealed segment's totals come along when it is sealed now.
