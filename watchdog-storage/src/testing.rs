@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "objects")]
 pub mod objects;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
 #[cfg(feature = "redis")]
 pub mod redis;
