@@ -243,5 +243,3 @@ impl<'a> Log<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests;
