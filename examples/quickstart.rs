@@ -61,7 +61,7 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
 
     let keys: KeyRing = security.key_ring(Some(folder))?;
     let redis = if redis.is_configured() { Some(Redis::connect(&redis).await?) } else { None };
-    let db = if db.is_configured() { Some(Postgres::connect(&db).await?) } else { None };
+    let db = if db.host.is_some() { Some(Postgres::connect(&db).await?) } else { None };
     let objects = match &storage {
         StorageConfig { kind: watchdog_storage::objects::StorageType::S3, .. } => {
             Objects::from_config(&storage)?
