@@ -63,7 +63,10 @@ fn the_env_example_is_current() {
 #[test]
 fn the_env_example_changes_nothing_when_it_is_copied() {
     let none: [(&str, &str); 0] = [];
-    let loader = Loader::from_vars(none).with_dotenv(root().join(".env.example"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    fs::write(&path, reference().env_example()).unwrap();
+    let loader = Loader::from_vars(none).with_dotenv(path);
     let loaded = loader.load::<(AppConfig, SecurityConfig, RedisConfig, StorageConfig)>();
     assert!(loaded.is_ok(), "{loaded:?}");
 }

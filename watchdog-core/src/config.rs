@@ -32,6 +32,8 @@ mod size;
 mod sources;
 mod suggest;
 mod unknown;
+#[cfg(test)]
+mod walk_tests;
 
 pub use app::AppConfig;
 pub use check::Check;
