@@ -30,6 +30,7 @@ enum Failure<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "only S3 has a transport"))]
 enum Transport {
     ConnectTimeout,
     Timeout,
