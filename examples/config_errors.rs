@@ -11,7 +11,7 @@ use watchdog_storage::postgres::DbConfig;
 type Sections = (AppConfig, SecurityConfig, DbConfig, SessionConfig, AuditConfig);
 
 /// An environment as it is found on bad days.
-pub(crate) const MISTAKES: [(&str, &str); 17] = [
+pub(crate) const MISTAKES: [(&str, &str); 16] = [
     ("WATCHDOG_ENV", "production"),
     // 1. WATCHDOG_SECRET_KEY is missing.
     // 2. Nobody replaced the placeholder.
@@ -37,7 +37,6 @@ pub(crate) const MISTAKES: [(&str, &str); 17] = [
     ("WATCHDOG_AUDIT_LOG_TTL_SECONDS", "86400"),
     ("WATCHDOG_REDIS_URL", "rediss://cache.internal"),
     ("PATH", "/usr/bin"),
-    ("HOME", "/home/shop"),
 ];
 
 /// A service calls [`Loader::from_env`] instead.
