@@ -1,6 +1,6 @@
 //! Probing in the background: bounds in time, isolation, staleness, startup, drain.
 
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use crate::support::{Act, Told};
@@ -83,12 +83,13 @@ async fn a_check_that_hangs_or_panics_harms_only_itself() {
     assert_eq!(status(&health, "panics"), Status::Pass, "and recovers");
 }
 
-/// Real time and real threads: a blocked thread cannot be simulated.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Real time and real threads: a blocked thread cannot be simulated. Enough of them that a mistake
+/// fails the test instead of blocking it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn a_check_that_blocks_is_not_started_again_and_harms_only_itself() {
     let millis = Duration::from_millis;
-    let barrier = Arc::new(Barrier::new(2));
-    let blocks = Told::to(Act::Block(Arc::clone(&barrier)));
+    let (gate, closed) = mpsc::channel();
+    let blocks = Told::to(Act::Block(Arc::new(Mutex::new(closed))));
     let works = Told::pass();
     let fast = |name| CheckSpec::new(name).with_interval(millis(50)).with_timeout(millis(20));
     let health = Health::builder()
@@ -102,7 +103,7 @@ async fn a_check_that_blocks_is_not_started_again_and_harms_only_itself() {
     assert_eq!(status(&health, "works"), Status::Pass);
 
     blocks.now(Act::Answer(CheckReport::pass()));
-    barrier.wait();
+    drop(gate);
     until(|| status(&health, "blocks") == Status::Pass).await;
 }
 
