@@ -1,6 +1,50 @@
-//! Typed configuration from `WATCHDOG_*` variables.
+//! Typed configuration from variables, checked as a whole before anything starts.
 
+mod app;
+mod assembly;
+mod check;
+mod development_keys;
+mod dotenv;
 pub mod duration;
+mod family;
+mod forecast;
+mod judge;
+mod kind;
+mod layers;
+mod loaded;
+mod loader;
+mod log_level;
+mod nova;
+mod origin;
+mod period;
+mod placeholder;
+mod problem;
+mod quantity;
+mod rate;
+pub mod reference;
+mod schema;
+mod secret_file;
 mod section;
+mod sections;
+mod security;
+mod service_link;
+mod size;
+mod sources;
+mod suggest;
+mod unknown;
 
-pub use section::{Check, Environment, Origin, Section};
+pub use app::AppConfig;
+pub use check::Check;
+pub use forecast::ForecastConfig;
+pub use loaded::{Loaded, Warning};
+pub use loader::Loader;
+pub use log_level::LogLevel;
+pub use nova::NovaConfig;
+pub use origin::Origin;
+pub use period::Period;
+pub use problem::{ConfigError, Problem, ProblemKind};
+pub use rate::Rate;
+pub use section::{Environment, Section};
+pub use sections::Sections;
+pub use security::SecurityConfig;
+pub use size::ByteSize;

@@ -92,19 +92,29 @@ impl RootKeys {
     ///
     /// [`ErrorKind::Key`] when a secret is shorter than [`MIN_SECRET_BYTES`] or stands twice.
     pub fn new(current: &Secret<String>, previous: &[Secret<String>]) -> Result<Self> {
-        let mut secrets: Vec<Secret<Vec<u8>>> = Vec::with_capacity(1 + previous.len());
         for (position, secret) in std::iter::once(current).chain(previous).enumerate() {
-            let bytes = secret.expose().as_bytes();
-            if bytes.len() < MIN_SECRET_BYTES {
+            let length = secret.expose().len();
+            if length < MIN_SECRET_BYTES {
                 return Err(Error::new(
                     ErrorKind::Key,
                     format_args!(
-                        "secret {position} has {} bytes, at least {MIN_SECRET_BYTES} are needed",
-                        bytes.len()
+                        "secret {position} has {length} bytes, at least {MIN_SECRET_BYTES} are \
+                         needed"
                     ),
                 ));
             }
-            let secret = Secret::new(bytes.to_vec());
+        }
+        Self::of_any_length(current, previous)
+    }
+
+    /// For development, where a short secret is better than none.
+    pub(crate) fn of_any_length(
+        current: &Secret<String>,
+        previous: &[Secret<String>],
+    ) -> Result<Self> {
+        let mut secrets: Vec<Secret<Vec<u8>>> = Vec::with_capacity(1 + previous.len());
+        for (position, secret) in std::iter::once(current).chain(previous).enumerate() {
+            let secret = Secret::new(secret.expose().as_bytes().to_vec());
             if secrets.contains(&secret) {
                 return Err(Error::new(
                     ErrorKind::Key,
@@ -185,6 +195,44 @@ impl RootKeys {
             keys.push((id, Secret::new(key)));
         }
         Ok(keys)
+    }
+}
+
+/// The three roots of a service: what the `security` section of the configuration gives.
+///
+/// ```
+/// use watchdog_core::KeyRing;
+///
+/// # fn main() -> watchdog_core::Result<()> {
+/// let keys = KeyRing::ephemeral()?;
+/// let mac = keys.secret.mac("example/link/v1")?;
+/// let tag = mac.tag(b"/reports/7");
+/// assert!(mac.verify(mac.current(), b"/reports/7", &tag));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct KeyRing {
+    /// From `WATCHDOG_SECRET_KEY`: tokens and cookies.
+    pub secret: RootKeys,
+    /// From `WATCHDOG_JWT_SECRET`: access tokens.
+    pub jwt: RootKeys,
+    /// From `WATCHDOG_ENCRYPTION_KEY`: stored data.
+    pub encryption: RootKeys,
+}
+
+impl KeyRing {
+    /// Random keys for tests and for processes that keep nothing: a restart loses them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] when the system has no randomness.
+    pub fn ephemeral() -> Result<Self> {
+        Ok(Self {
+            secret: RootKeys::ephemeral()?,
+            jwt: RootKeys::ephemeral()?,
+            encryption: RootKeys::ephemeral()?,
+        })
     }
 }
 

@@ -17,7 +17,8 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use health::HealthCheck;
 pub use keyring::{
-    CipherKeys, KeyId, MIN_SECRET_BYTES, MacKeys, RootKeys, SEAL_OVERHEAD, TAG_BYTES, fill_random,
+    CipherKeys, KeyId, KeyRing, MIN_SECRET_BYTES, MacKeys, RootKeys, SEAL_OVERHEAD, TAG_BYTES,
+    fill_random,
 };
 pub use secret::{REDACTED, Secret};
 pub use secret_source::SecretSource;

@@ -141,11 +141,7 @@ impl Objects {
 
     fn new(backend: Backend) -> Self {
         metrics::describe();
-        Self {
-            backend: Arc::new(backend),
-            budget: Budget::Foreground,
-            max_size: DEFAULT_MAX_SIZE,
-        }
+        Self { backend: Arc::new(backend), budget: Budget::Foreground, max_size: DEFAULT_MAX_SIZE }
     }
 
     /// The same bucket with another budget of time and retries.

@@ -1,5 +1,4 @@
 //! Every back end of `Objects` against one contract.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use watchdog_storage::objects::Objects;
 use watchdog_storage::testing::objects::{conformance, create_race};

@@ -1,8 +1,10 @@
 //! How long a call may take and how often it is tried.
 
+#[cfg(any(feature = "s3", test))]
 use std::time::Duration;
 
 /// The longest pause between two tries.
+#[cfg(any(feature = "s3", test))]
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How long a call on S3 may take and how often it is tried.
@@ -29,6 +31,7 @@ pub enum Budget {
 }
 
 /// A budget in numbers.
+#[cfg(any(feature = "s3", test))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) retries: usize,
@@ -36,6 +39,7 @@ pub(super) struct Limits {
     pub(super) one_try: Duration,
 }
 
+#[cfg(any(feature = "s3", test))]
 impl Budget {
     pub(super) fn limits(self, retry_budget: Duration, request_timeout: Duration) -> Limits {
         match self {
@@ -56,6 +60,7 @@ impl Budget {
     }
 }
 
+#[cfg(any(feature = "s3", test))]
 impl Limits {
     /// When a call is given up, whatever it is doing.
     pub(super) fn deadline(&self) -> Duration {

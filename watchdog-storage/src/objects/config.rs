@@ -123,3 +123,35 @@ impl Section for StorageConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_reads_what_its_variables_say() {
+        let text = r#"{"type": "s3", "s3": {"bucket": "b-1", "secret_key": "0012",
+            "request_timeout": "30s", "path_style": true}}"#;
+        let config: StorageConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.kind, StorageType::S3);
+        assert_eq!(config.s3.secret_key.as_ref().map(Secret::expose), Some("0012"));
+        assert_eq!(config.s3.request_timeout, Duration::from_secs(30));
+        assert_eq!(config.s3.retry_budget, Duration::from_secs(5));
+        assert!(config.s3.secure && config.s3.is_path_style());
+        assert_eq!(config.local_path, PathBuf::from(".watchdog/storage"));
+    }
+
+    #[test]
+    fn the_schema_carries_names_defaults_and_the_prefix_of_s3() {
+        let schema = schemars::schema_for!(StorageConfig).to_value();
+        let properties = &schema["properties"];
+        assert_eq!(properties["type"]["default"], "local");
+        assert_eq!(properties["local_path"]["default"], ".watchdog/storage");
+        assert_eq!(properties["s3"]["x-env"], "WATCHDOG_S3");
+        let s3 = &schema["$defs"]["S3Config"]["properties"];
+        assert_eq!(s3["secure"]["default"], true);
+        assert_eq!(s3["request_timeout"]["default"], "10s");
+        assert_eq!(s3["request_timeout"]["format"], "duration");
+        assert!(s3["secret_key"].to_string().contains("password"), "{}", s3["secret_key"]);
+    }
+}

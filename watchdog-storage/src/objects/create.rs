@@ -33,9 +33,9 @@ pub(super) async fn put_if_absent(
             return Ok(Put::Created);
         };
         let is_conflict = error.kind() == ErrorKind::AlreadyExists;
-        let may_be_written =
-            matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::CommandTimeout);
-        if !is_conflict && !(may_be_written && objects.backend.has_marks()) {
+        let may_be_written = objects.backend.has_marks()
+            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::CommandTimeout);
+        if !(is_conflict || may_be_written) {
             return Err(error);
         }
         match objects.mark(key, path).await {

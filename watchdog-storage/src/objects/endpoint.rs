@@ -14,7 +14,6 @@ pub(super) enum Unusable {
 
 /// Reads a host, a host and port, or a URL. `secure` decides the scheme where none is given.
 pub(super) fn parse(text: &str, secure: bool) -> Result<Url, Unusable> {
-    let text = text.trim_end_matches('/');
     let full = match (text.contains("://"), secure) {
         (true, _) => text.to_owned(),
         (false, true) => format!("https://{text}"),
@@ -81,7 +80,10 @@ mod tests {
         assert_eq!(read("http://minio:9000", true), "http://minio:9000/");
         assert_eq!(read("HTTPS://s3.example.com", false), "https://s3.example.com/");
         assert_eq!(read("[::1]:9000", false), "http://[::1]:9000/");
-        assert_eq!(read("https://x.example/storage/v1/s3/", true), "https://x.example/storage/v1/s3");
+        assert_eq!(
+            read("https://x.example/storage/v1/s3/", true),
+            "https://x.example/storage/v1/s3/"
+        );
     }
 
     #[test]
@@ -123,7 +125,8 @@ mod tests {
         for name in ["abc", "my-bucket.logs", "0aa", &"a".repeat(63)] {
             assert!(is_bucket_name(name), "{name}");
         }
-        for name in ["ab", "Abc", "-ab", "ab-", "a..b", "10.0.0.1", "a_b", "ä-b", &"a".repeat(64)] {
+        for name in ["ab", "Abc", "-ab", "ab-", "a..b", "10.0.0.1", "a_b", "ä-b", &"a".repeat(64)]
+        {
             assert!(!is_bucket_name(name), "{name}");
         }
     }

@@ -30,6 +30,7 @@ enum Failure<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "only S3 has a transport"))]
 enum Transport {
     ConnectTimeout,
     Timeout,
@@ -51,7 +52,8 @@ pub(super) fn translate(operation: &str, key: &str, source: &StoreError) -> Erro
 }
 
 pub(super) fn out_of_time(operation: &str, key: &str, deadline: Duration) -> Error {
-    let context = format!("{operation} of {} took longer than {deadline:?}", subject(operation, key));
+    let context =
+        format!("{operation} of {} took longer than {deadline:?}", subject(operation, key));
     Error::new(ErrorKind::CommandTimeout, context)
 }
 
@@ -83,7 +85,8 @@ fn failure<'a>(source: &(dyn StdError + 'static), texts: &'a [String]) -> Failur
     if let Some((status, body)) = texts.iter().rev().find_map(|text| status(text)) {
         return Failure::Status(status, code(body));
     }
-    let file = chain(source).find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let file =
+        chain(source).find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     transport(chain(source), texts)
         .map(Failure::Transport)
         .or(file.map(Failure::File))
@@ -166,8 +169,11 @@ fn of_status(status: u16, code: Option<&str>, operation: &str) -> ErrorKind {
         (
             400,
             Some(
-                "AuthorizationHeaderMalformed" | "ExpiredToken" | "InvalidAccessKeyId"
-                | "InvalidToken" | "SignatureDoesNotMatch",
+                "AuthorizationHeaderMalformed"
+                | "ExpiredToken"
+                | "InvalidAccessKeyId"
+                | "InvalidToken"
+                | "SignatureDoesNotMatch",
             ),
         ) => ErrorKind::Denied,
         (400, Some("InvalidBucketName")) => ErrorKind::Config,
@@ -230,7 +236,11 @@ mod tests {
             (507, None, "put", ErrorKind::Refusing),
             (301, None, "get", ErrorKind::Config),
         ] {
-            assert_eq!(of_status(status, code, operation), expected, "{status} {code:?} {operation}");
+            assert_eq!(
+                of_status(status, code, operation),
+                expected,
+                "{status} {code:?} {operation}"
+            );
         }
     }
 

@@ -115,7 +115,12 @@ pub(super) fn refuse_problems(config: &StorageConfig) -> Result<()> {
     let lines: Vec<String> = found
         .iter()
         .map(|problem| {
-            format!("{}: expected {} ({})", problem.fields.join(", "), problem.expected, problem.hint)
+            format!(
+                "{}: expected {} ({})",
+                problem.fields.join(", "),
+                problem.expected,
+                problem.hint
+            )
         })
         .collect();
     let context = format!("storage settings cannot work: {}", lines.join("; "));
@@ -136,7 +141,10 @@ mod tests {
         config
     }
 
-    fn fields(config: &StorageConfig, circumstances: Circumstances) -> Vec<&'static [&'static str]> {
+    fn fields(
+        config: &StorageConfig,
+        circumstances: Circumstances,
+    ) -> Vec<&'static [&'static str]> {
         problems(config, circumstances).into_iter().map(|problem| problem.fields).collect()
     }
 

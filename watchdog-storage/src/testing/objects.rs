@@ -1,5 +1,7 @@
 //! What every bucket must do: the conformance suite of [`Objects`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::error::ErrorKind;
@@ -32,10 +34,10 @@ pub async fn conformance(objects: &Objects) {
 pub async fn create_race(objects: &Objects) {
     for round in 0..20 {
         let key = format!("conformance/race/{round}");
-        let start = std::sync::Arc::new(tokio::sync::Barrier::new(64));
+        let start = Arc::new(tokio::sync::Barrier::new(64));
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..64 {
-            let (objects, key, start) = (objects.clone(), key.clone(), start.clone());
+            let (objects, key, start) = (objects.clone(), key.clone(), Arc::clone(&start));
             tasks.spawn(async move {
                 start.wait().await;
                 (number, objects.put_if_absent(&key, content(number)).await)

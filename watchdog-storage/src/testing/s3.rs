@@ -48,12 +48,13 @@ pub struct S3Server {
     certificate: Option<PathBuf>,
     shared: Arc<Shared>,
     accepting: AbortHandle,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 #[derive(Debug)]
 struct Shared {
     service: S3Service,
+    root: PathBuf,
     requests: AtomicU64,
     faults: Faults,
 }
@@ -91,6 +92,7 @@ impl S3Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let shared = Arc::new(Shared {
             service: builder.build(),
+            root,
             requests: AtomicU64::new(0),
             faults: Faults::default(),
         });
@@ -107,7 +109,7 @@ impl S3Server {
         let address = listener.local_addr().map_err(not_started)?;
         let accepting =
             tokio::spawn(accept(listener, acceptor, Arc::clone(&shared))).abort_handle();
-        Ok(Self { address, certificate, shared, accepting, directory })
+        Ok(Self { address, certificate, shared, accepting, _directory: directory })
     }
 
     /// How to reach the server, with an endpoint without a scheme.
@@ -146,7 +148,7 @@ impl S3Server {
 
     /// The file behind an object, to damage it behind the store's back.
     pub fn file(&self, key: &str) -> PathBuf {
-        self.directory.path().join("buckets").join(BUCKET).join(key)
+        self.shared.root.join(BUCKET).join(key)
     }
 }
 
@@ -183,15 +185,13 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
             shared.requests.fetch_add(1, Ordering::Relaxed);
             let request = request.map(s3s::Body::from);
             match shared.faults.take(request.method()) {
-                Some(fault) => fault::answer(fault, request, &shared.service).await,
+                Some(fault) => fault::answer(fault, request, &shared.service, &shared.root).await,
                 None => fault::execute(request, &shared.service).await,
             }
         }
     });
     // A connection that breaks is what many tests are about.
-    let _ = Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
+    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
 }
 
 fn not_started(source: io::Error) -> Error {

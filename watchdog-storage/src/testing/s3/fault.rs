@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -89,6 +90,7 @@ pub(super) async fn answer(
     fault: Fault,
     mut request: HttpRequest,
     store: &S3Service,
+    root: &Path,
 ) -> io::Result<HttpResponse> {
     match fault {
         Fault::Status(status) => refuse(request, status, "SlowDown").await,
@@ -112,7 +114,12 @@ pub(super) async fn answer(
             Ok(response)
         }
         Fault::IgnoreCondition => {
-            request.headers_mut().remove("if-none-match");
+            // The condition is signed, so it stays; what it would find goes.
+            let path = format!("file://{}{}", root.display(), request.uri().path());
+            if let Some(file) = url::Url::parse(&path).ok().and_then(|url| url.to_file_path().ok())
+            {
+                let _ = std::fs::remove_file(file);
+            }
             execute(request, store).await
         }
     }
@@ -120,7 +127,8 @@ pub(super) async fn answer(
 
 async fn refuse(mut request: HttpRequest, status: u16, code: &str) -> io::Result<HttpResponse> {
     read(request.body_mut()).await?;
-    let document = format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+    let document =
+        format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
     let mut response = HttpResponse::new(Body::from(document));
     *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
     Ok(response)

@@ -1,0 +1,1 @@
+ALTER TABLE busy ADD COLUMN late bigint;
