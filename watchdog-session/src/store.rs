@@ -61,7 +61,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     async fn revoke(&self, request: &Revoke) -> Result<Revoked>;
 
     /// The events of a bucket that are not acknowledged, oldest first, after a handle.
-    async fn events(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>>;
+    async fn events(
+        &self,
+        bucket: u16,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>>;
 
     /// Forgets events that reached their sink. Unknown handles are no error.
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()>;
@@ -114,8 +119,8 @@ pub enum Created {
         /// How many were evicted.
         evicted: u32,
     },
-    /// Its creation time is off, or not later than the last removal of a session of this user.
-    /// Nothing changed; make it anew with a later time.
+    /// Its creation time is off, or not later than that of a session of this user that was
+    /// revoked. Nothing changed; make it anew with a later time.
     Skewed {
         /// The store's time.
         now: Millis,
