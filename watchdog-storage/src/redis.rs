@@ -42,6 +42,7 @@
 //! | `hanging_connection_is_replaced_after_two_timeouts` | `CommandTimeout` | perhaps |
 //! | `full_buffer_refuses_at_once` | `Saturated`, at once | never |
 //! | `calls_given_up_in_a_long_outage_do_not_pile_up` | `CommandTimeout`, then `Saturated` at once | never |
+//! | `cuts_under_a_full_buffer_do_not_end_the_client` | any of the above | perhaps |
 //! | `cluster_primary_killed`, `sentinel_primary_killed` | `CommandTimeout` until a replica took over | perhaps: on the dead primary, the new one, or both |
 //! | `refusals_of_the_server_are_told_apart` | `Refusing` | never |
 //!

@@ -284,3 +284,36 @@ async fn closed_client_refuses_calls() {
     let error = bench.redis.ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
 }
+
+/// The client's own bounded queue did not survive this: its wish to reconnect found the queue full,
+/// and the client ended for good. The bound in front of it leaves room for that wish.
+#[tokio::test(flavor = "multi_thread")]
+async fn cuts_under_a_full_buffer_do_not_end_the_client() {
+    let config = RedisConfig {
+        max_buffer: 64,
+        command_timeout: Duration::from_millis(100),
+        ..RedisConfig::default()
+    };
+    let Some(bench) = Bench::start(config).await else { return };
+    let end = Instant::now() + Duration::from_secs(3);
+    let callers: Vec<_> = (0..200)
+        .map(|_| {
+            let (redis, key) = (bench.redis.clone(), bench.key.clone());
+            tokio::spawn(async move {
+                while Instant::now() < end {
+                    let _ = redis.call(&COUNT, &[&key], &[]).await;
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    while Instant::now() < end {
+        bench.proxy.cut_once().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    bench.recovered().await;
+    bench.count().await.unwrap();
+}
