@@ -1,102 +1,264 @@
-//! The one seam to Redis: no other crate names the client behind it.
+//! The one seam to Redis: standalone, Sentinel and Cluster, with or without TLS.
+//!
+//! ```no_run
+//! use watchdog_storage::redis::{Redis, RedisConfig, Script};
+//!
+//! static VISIT: Script = Script::new("app.visit.v1", "return redis.call('INCR', KEYS[1])");
+//!
+//! # async fn example() -> watchdog_storage::Result<()> {
+//! let redis = Redis::connect(&RedisConfig::from_url("redis://localhost")?).await?;
+//! let key = redis.keys().key("visits", "user-7", &[]);
+//! let visits = redis.call(&VISIT, &[&key], &[]).await?.integer()?;
+//! assert!(visits > 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Model
+//!
+//! - A [`Key`] is made by a [`KeySpace`] only; its hash tag decides the Cluster slot.
+//! - Reads are plain commands. What has a condition is a [`Script`] over keys of one hash tag, sent
+//!   by its SHA and in full where the server forgot it.
+//! - One [`RedisConfig::command_timeout`] (1 s) bounds a call from the first to its last attempt,
+//!   waiting for a connection included. A broken connection is made again for ever, after
+//!   100 ms to 10 s with jitter.
+//! - Calls in flight are bounded by [`RedisConfig::max_buffer`] (10 000); one more fails at once.
+//! - Concurrent calls of one client share a connection and are pipelined; a pool rarely helps.
+//!
+//! # Commands in flight
+//!
+//! What a caller learns, and how often a script that was under way ran. Each row is the name of a
+//! test in `tests/redis_in_flight.rs` or `tests/redis_failover.rs`.
+//!
+//! | test | caller gets | script ran |
+//! |---|---|---|
+//! | `lost_reply_with_two_attempts_runs_twice_and_succeeds` (the default) | the second answer | twice |
+//! | `lost_reply_with_one_attempt_ran_once_and_is_unavailable` | `Unavailable`, at once | once |
+//! | `cut_connection_is_made_again_and_calls_in_between_wait` | an answer, some 100 ms later | once |
+//! | `restarted_server_on_the_same_port_is_found_again` | `CommandTimeout` or `Unavailable` meanwhile | never |
+//! | `given_up_while_the_server_is_away_never_runs` | `CommandTimeout` | never |
+//! | `dropped_while_the_server_is_away_never_runs` | nothing, it dropped the call | never |
+//! | `frozen_server_times_out_and_the_command_may_run_later` | `CommandTimeout` after 1 s | once, when the server thaws |
+//! | `hanging_connection_is_replaced_after_two_timeouts` | `CommandTimeout` | perhaps |
+//! | `full_buffer_refuses_at_once` | `Saturated`, at once | never |
+//! | `calls_given_up_in_a_long_outage_do_not_pile_up` | `CommandTimeout`, then `Saturated` at once | never |
+//! | `cluster_primary_killed`, `sentinel_primary_killed` | `CommandTimeout` until a replica took over | perhaps: on the dead primary, the new one, or both |
+//! | `refusals_of_the_server_are_told_apart` | `Refusing` | never |
+//!
+//! "Twice" and "perhaps" are why **every script has to be idempotent under verbatim replay**. A call
+//! that changes something runs in a task of its own: dropping its future does not take it back
+//! when it was sent, and it is never sent after its timeout.
+//!
+//! # Errors
+//!
+//! | kind | when | what helps |
+//! |---|---|---|
+//! | [`Unavailable`](ErrorKind::Unavailable) | no connection, or it broke under the last attempt | try again |
+//! | [`CommandTimeout`](ErrorKind::CommandTimeout) | no answer in time; the command may have run | try again |
+//! | [`Saturated`](ErrorKind::Saturated) | too many calls in flight; nothing was sent | slow down |
+//! | [`Refusing`](ErrorKind::Refusing) | out of memory, read only, loading, Cluster down | try again |
+//! | [`Denied`](ErrorKind::Denied) | password or permission | mend the configuration |
+//! | [`Misuse`](ErrorKind::Misuse) | a script without keys, or with keys of two hash tags | mend the code |
+//! | [`Unexpected`](ErrorKind::Unexpected) | any other answer: wrong type, an error in a script | mend the code |
+//!
+//! [`Redis::connect`] adds [`ConnectTimeout`](ErrorKind::ConnectTimeout) and
+//! [`Config`](ErrorKind::Config). An error names the command or the script, never a key or a value.
+//!
+//! # Metrics
+//!
+//! | name | labels |
+//! |---|---|
+//! | `watchdog_storage_redis_commands_total` | `command` (or script), `outcome`: `ok`, `error`, `cancelled` |
+//! | `watchdog_storage_redis_command_duration_seconds` | `command` (or script) |
+//! | `watchdog_storage_redis_errors_total` | `kind` |
+//! | `watchdog_storage_redis_connection_errors_total` | `kind` |
+//! | `watchdog_storage_redis_reconnects_total` | |
+//! | `watchdog_storage_redis_client_restarts_total` | |
+//! | `watchdog_storage_redis_script_fallbacks_total` | `script` |
+//!
+//! # Limits
+//!
+//! - A read whose caller drops it may still be sent later; it changes nothing.
+//! - The user needs the commands `HELLO`, `CLIENT ID`, `INFO`, `PING`, `EVALSHA` and `EVAL` beside those
+//!   it calls, with Cluster `CLUSTER INFO` and `CLUSTER SLOTS` too.
+//! - With a Cluster over TLS the nodes' certificates have to name the addresses the nodes announce.
+//! - Redis 6 or later, since connections speak RESP3.
 
+mod command;
 mod config;
+mod connect;
+mod failure;
+mod health;
 mod key;
+mod metric;
 mod script;
+mod tls;
+mod url;
 mod value;
 
-use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::error::Result;
+use fred::clients::Client;
+use fred::interfaces::MetricsInterface as _;
+use fred::types::Value as Wire;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{Error, ErrorKind, Result};
+use connect::Slot;
+use metric::Timing;
 
 pub use config::RedisConfig;
+pub use health::RedisHealth;
 pub use key::{Key, KeySpace};
 pub use script::Script;
+pub use url::RedisUrl;
 pub use value::{Arg, StreamEntry, Ttl, Value};
 
 /// A client of one Redis deployment: standalone, Sentinel or Cluster.
 ///
-/// A clone shares the connections.
-#[derive(Clone, Debug)]
+/// A clone shares the connections. They close when the last clone goes.
+#[derive(Clone)]
 pub struct Redis {
-    keys: KeySpace,
+    inner: Arc<Inner>,
 }
 
-#[expect(clippy::unimplemented, clippy::missing_errors_doc, reason = "skeleton")]
+struct Inner {
+    keys: KeySpace,
+    slots: Vec<Slot>,
+    next: AtomicUsize,
+    /// One permit per call in flight.
+    permits: Arc<Semaphore>,
+    max_buffer: usize,
+    command_timeout: Duration,
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("keys", &self.inner.keys).finish_non_exhaustive()
+    }
+}
+
 impl Redis {
     /// Connects and proves the connection with a `PING`.
-    pub async fn connect(_config: &RedisConfig) -> Result<Self> {
-        unimplemented!()
+    ///
+    /// One try, bounded by twice [`RedisConfig::connect_timeout`]. Once it stood, a broken
+    /// connection is made again for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] when the settings cannot work, [`ErrorKind::Denied`] when the server
+    /// refuses the credentials, [`ErrorKind::ConnectTimeout`] and [`ErrorKind::Unavailable`] when
+    /// it cannot be reached.
+    pub async fn connect(config: &RedisConfig) -> Result<Self> {
+        metric::describe();
+        let inner = Inner {
+            keys: KeySpace::new(&config.key_prefix),
+            slots: connect::connect(config).await?,
+            next: AtomicUsize::new(0),
+            permits: Arc::new(Semaphore::new(config.max_buffer)),
+            max_buffer: config.max_buffer,
+            command_timeout: config.command_timeout,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The key space the configuration names.
     pub fn keys(&self) -> &KeySpace {
-        &self.keys
+        &self.inner.keys
     }
 
-    /// `PING`.
-    pub async fn ping(&self) -> Result<()> {
-        unimplemented!()
+    /// The health of this deployment, as a [`HealthCheck`](watchdog_core::HealthCheck).
+    pub fn health(&self) -> RedisHealth {
+        RedisHealth::new(self.clone())
     }
 
-    /// `GET`.
-    pub async fn get(&self, _key: &Key) -> Result<Option<Bytes>> {
-        unimplemented!()
+    /// Finishes what is in flight and closes the connections, within a second for each client.
+    pub async fn close(&self) {
+        for slot in &self.inner.slots {
+            slot.close(Duration::from_secs(1)).await;
+        }
     }
 
-    /// `HMGET`: one answer per field, in order.
-    pub async fn hmget(&self, _key: &Key, _fields: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
-        unimplemented!()
+    fn command_timeout(&self) -> Duration {
+        self.inner.command_timeout
     }
 
-    /// `HGETALL`.
-    pub async fn hgetall(&self, _key: &Key) -> Result<Vec<(Bytes, Bytes)>> {
-        unimplemented!()
+    /// Runs a command that changes nothing.
+    async fn read<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
+    where
+        F: Future<Output = Answer>,
+    {
+        let admitted = self.admit(name)?;
+        let call = call(admitted.client.clone());
+        admitted.run(call).await
     }
 
-    /// `XRANGE key from to COUNT count`.
-    pub async fn xrange(
-        &self,
-        _key: &Key,
-        _from: &str,
-        _to: &str,
-        _count: u64,
-    ) -> Result<Vec<StreamEntry>> {
-        unimplemented!()
+    /// Runs a command that changes something, in a task of its own: the client forgets a command
+    /// whose caller ran out of time, but would send one whose caller went away even hours later,
+    /// when the server is back.
+    async fn write<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let admitted = self.admit(name)?;
+        let call = call(admitted.client.clone());
+        tokio::spawn(admitted.run(call)).await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, format!("{name} was stopped")).with_source(error)
+        })?
     }
 
-    /// `XLEN`.
-    pub async fn xlen(&self, _key: &Key) -> Result<u64> {
-        unimplemented!()
+    /// The one gate to the server. What waits in front of it is bounded twice: calls in flight by
+    /// the permits, calls that were given up while the server is away by the client's queue.
+    fn admit(&self, name: &'static str) -> Result<Admitted> {
+        let inner = &*self.inner;
+        let timing = Timing::start(name);
+        let index = inner.next.fetch_add(1, Ordering::Relaxed) % inner.slots.len();
+        let slot = &inner.slots[index];
+        if slot.is_closed() {
+            timing.failed(ErrorKind::Unavailable);
+            return Err(Error::new(ErrorKind::Unavailable, format!("{name} after close")));
+        }
+        let client = slot.client();
+        let permit = Arc::clone(&inner.permits).try_acquire_owned();
+        match permit {
+            Ok(permit) if client.command_queue_len() < inner.max_buffer => {
+                Ok(Admitted { name, client, timing, _permit: permit })
+            }
+            _ => {
+                timing.failed(ErrorKind::Saturated);
+                let context = format!("{name} refused: too many calls in flight");
+                Err(Error::new(ErrorKind::Saturated, context))
+            }
+        }
     }
+}
 
-    /// `XDEL`: how many entries left.
-    pub async fn xdel(&self, _key: &Key, _ids: &[&str]) -> Result<u64> {
-        unimplemented!()
+/// What the client gives back.
+type Answer = Result<Wire, fred::error::Error>;
+
+/// A call that was let in: measured, with our errors.
+struct Admitted {
+    name: &'static str,
+    client: Client,
+    timing: Timing,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    async fn run(self, call: impl Future<Output = Answer>) -> Result<Value> {
+        match call.await {
+            Ok(wire) => {
+                self.timing.succeeded();
+                Value::from_wire(wire)
+            }
+            Err(error) => {
+                let error = failure::error(self.name, &error);
+                self.timing.failed(error.kind());
+                Err(error)
+            }
+        }
     }
-
-    /// `PTTL`.
-    pub async fn pttl(&self, _key: &Key) -> Result<Ttl> {
-        unimplemented!()
-    }
-
-    /// `DEL`: whether the key existed.
-    pub async fn del(&self, _key: &Key) -> Result<bool> {
-        unimplemented!()
-    }
-
-    /// Runs a script by SHA, with `EVAL` when the server does not know it.
-    ///
-    /// The script may run twice when a reply is lost: it must be idempotent under verbatim replay.
-    pub async fn call(&self, _script: &Script, _keys: &[&Key], _args: &[Arg<'_>]) -> Result<Value> {
-        unimplemented!()
-    }
-
-    /// `maxmemory-policy` of the server, `None` where the server does not tell.
-    pub async fn maxmemory_policy(&self) -> Result<Option<String>> {
-        unimplemented!()
-    }
-
-    /// Finishes what is in flight and closes the connections.
-    pub async fn close(&self) {}
 }

@@ -1,5 +1,10 @@
 //! Scripts: Lua with a versioned name.
 
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
 /// A Lua script, kept in a `static`.
 ///
 /// The name is versioned (`session.rotate.v1`) and shows in metrics and errors.
@@ -7,12 +12,13 @@
 pub struct Script {
     name: &'static str,
     source: &'static str,
+    sha: OnceLock<String>,
 }
 
 impl Script {
     /// A script from its source, usually `include_str!`.
     pub const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source }
+        Self { name, source, sha: OnceLock::new() }
     }
 
     /// The versioned name.
@@ -23,5 +29,29 @@ impl Script {
     /// The Lua source.
     pub const fn source(&self) -> &'static str {
         self.source
+    }
+
+    /// What the server calls the script: the SHA-1 of its source, in hexadecimal.
+    pub fn sha(&self) -> &str {
+        self.sha.get_or_init(|| {
+            let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, self.source.as_bytes());
+            digest.as_ref().iter().fold(String::with_capacity(40), |mut hex, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Script;
+
+    #[test]
+    fn the_sha_is_the_one_redis_computes() {
+        // `redis-cli SCRIPT LOAD "return 1"`
+        let script = Script::new("one.v1", "return 1");
+        assert_eq!(script.sha(), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
     }
 }

@@ -1,6 +1,9 @@
 //! What goes into a script and what comes out of it.
 
 use bytes::Bytes;
+use fred::types::Value as Wire;
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// An argument of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,15 @@ impl From<i64> for Arg<'_> {
     }
 }
 
+impl From<Arg<'_>> for Wire {
+    fn from(arg: Arg<'_>) -> Self {
+        match arg {
+            Arg::Bytes(bytes) => Self::Bytes(Bytes::copy_from_slice(bytes)),
+            Arg::Integer(number) => Self::Integer(number),
+        }
+    }
+}
+
 /// What a script answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -39,7 +51,124 @@ pub enum Value {
     /// A bulk or simple string.
     Bytes(Bytes),
     /// A list.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
+}
+
+impl Value {
+    /// What came over the wire. RESP3 has more types than scripts make: a boolean is 0 or 1, a
+    /// double its text, a map the list of its keys and values.
+    pub(super) fn from_wire(wire: Wire) -> Result<Self> {
+        Ok(match wire {
+            Wire::Null => Self::Nil,
+            Wire::Boolean(flag) => Self::Integer(flag.into()),
+            Wire::Integer(number) => Self::Integer(number),
+            Wire::Double(number) => Self::Bytes(number.to_string().into()),
+            Wire::String(text) => Self::Bytes(text.into_inner()),
+            Wire::Bytes(bytes) => Self::Bytes(bytes),
+            Wire::Array(items) => {
+                Self::Array(items.into_iter().map(Self::from_wire).collect::<Result<_>>()?)
+            }
+            Wire::Map(map) => {
+                let mut items = Vec::with_capacity(2 * map.len());
+                for (key, value) in map.inner() {
+                    items.push(Self::Bytes(key.into_bytes()));
+                    items.push(Self::from_wire(value)?);
+                }
+                Self::Array(items)
+            }
+            Wire::Queued => return Err(unexpected("a transaction nobody began")),
+        })
+    }
+
+    /// The integer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unexpected`] when it is something else.
+    pub fn integer(&self) -> Result<i64> {
+        match self {
+            Self::Integer(number) => Ok(*number),
+            other => Err(unexpected(other.name())),
+        }
+    }
+
+    /// The bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unexpected`] when it is something else.
+    pub fn into_bytes(self) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            other => Err(unexpected(other.name())),
+        }
+    }
+
+    /// The bytes, or `None` for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unexpected`] when it is something else.
+    pub fn into_optional_bytes(self) -> Result<Option<Bytes>> {
+        match self {
+            Self::Nil => Ok(None),
+            other => other.into_bytes().map(Some),
+        }
+    }
+
+    /// The list.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unexpected`] when it is something else.
+    pub fn into_array(self) -> Result<Vec<Self>> {
+        match self {
+            Self::Array(items) => Ok(items),
+            other => Err(unexpected(other.name())),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Nil => "nothing",
+            Self::Integer(_) => "an integer",
+            Self::Bytes(_) => "a string",
+            Self::Array(_) => "a list",
+        }
+    }
+}
+
+fn unexpected(what: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("redis answered {what}"))
+}
+
+/// Pairs out of a flat list, such as the fields of a hash.
+pub(super) fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>> {
+    let mut items = value.into_array()?.into_iter();
+    let mut pairs = Vec::with_capacity(items.len() / 2);
+    while let Some(first) = items.next() {
+        let second = items.next().ok_or_else(|| unexpected("an odd list"))?;
+        pairs.push((first.into_bytes()?, second.into_bytes()?));
+    }
+    Ok(pairs)
+}
+
+/// The entries of a stream, each a list of its id and its fields.
+pub(super) fn entries(value: Value) -> Result<Vec<StreamEntry>> {
+    // No stream at all is an empty list in RESP2 and nothing in some RESP3 answers.
+    if value == Value::Nil {
+        return Ok(Vec::new());
+    }
+    value.into_array()?.into_iter().map(entry).collect()
+}
+
+fn entry(value: Value) -> Result<StreamEntry> {
+    let mut parts = value.into_array()?.into_iter();
+    let (Some(id), Some(fields), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(unexpected("a stream entry of other than two parts"));
+    };
+    let id = String::from_utf8(id.into_bytes()?.into()).map_err(|_| unexpected("a strange id"))?;
+    Ok(StreamEntry { id, fields: pairs(fields)? })
 }
 
 /// One entry of a stream.

@@ -1,0 +1,293 @@
+//! The `session` section of the configuration.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use watchdog_core::config::{Check, Environment, Section, duration};
+
+/// Most sessions one user may hold at once, whatever is configured: all of them stand in one hash
+/// that the login script reads whole.
+pub const MAX_CONCURRENT_LIMIT: u32 = 256;
+
+/// Longest grace period: a replaced refresh token is an attack surface while it lasts.
+pub const MAX_GRACE: Duration = Duration::from_secs(60);
+
+/// Where sessions live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// In Redis: shared by all processes, survives restarts.
+    Redis,
+    /// In the memory of this process: for development and tests.
+    Memory,
+}
+
+/// How long sessions live and what they are bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SessionConfig {
+    /// Where sessions live. Without a value: `redis` when `WATCHDOG_REDIS_URL` is set, else
+    /// `memory`, which production refuses.
+    pub store: Option<StoreKind>,
+    /// Idle timeout: a session not used for this long is over. Use is noted once a minute, so it
+    /// may end up to a minute (a thirtieth of the timeout, when that is more) early.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Schema")]
+    pub timeout: Duration,
+    /// Absolute lifetime: a session is over after this long, however busy.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Schema")]
+    pub max_lifetime: Duration,
+    /// Whether a session is refused from any other address than the one it was issued to. Mobile
+    /// clients change theirs often; neither OWASP ASVS nor NIST SP 800-63B asks for it.
+    pub enforce_same_ip: bool,
+    /// Whether a session is refused from another browser family or operating system than the one
+    /// it was issued to. Versions do not count.
+    pub enforce_same_agent: bool,
+    /// Whether a refresh returns a new refresh token. Off, a stolen refresh token is not noticed.
+    pub refresh_token_rotation: bool,
+    /// Most sessions of one user; a login beyond it ends the user's oldest session.
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrent_limit: u32,
+    /// How long a replaced refresh token still gets the same successor, for parallel refreshes and
+    /// lost answers. At most 60 s.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Schema")]
+    pub grace: Duration,
+    /// Lifetime of an access token, shortened by up to 5 % at random so that refreshes spread.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Schema")]
+    pub access_token_lifetime: Duration,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            store: None,
+            timeout: Duration::from_secs(1800),
+            max_lifetime: Duration::from_secs(28_800),
+            enforce_same_ip: false,
+            enforce_same_agent: true,
+            refresh_token_rotation: true,
+            concurrent_limit: 5,
+            grace: Duration::from_secs(10),
+            access_token_lifetime: Duration::from_secs(300),
+        }
+    }
+}
+
+impl SessionConfig {
+    /// Where sessions live, given whether a Redis is configured.
+    pub fn effective_store(&self, redis_is_configured: bool) -> StoreKind {
+        match self.store {
+            Some(store) => store,
+            None if redis_is_configured => StoreKind::Redis,
+            None => StoreKind::Memory,
+        }
+    }
+
+    /// How old the noted last use may grow before it is written again: `max(60 s, timeout/30)`,
+    /// and never more than half the timeout.
+    pub(crate) fn touch_interval(&self) -> Duration {
+        Duration::from_secs(60).max(self.timeout / 30).min(self.timeout / 2)
+    }
+
+    /// What holds in every environment.
+    pub(crate) fn contradictions(&self) -> Vec<Problem> {
+        let second = Duration::from_secs(1);
+        let mut found = Vec::new();
+        let mut rule = |broken: bool, fields, expected, hint| {
+            if broken {
+                found.push(Problem { fields, expected, hint });
+            }
+        };
+        rule(
+            self.timeout < second,
+            &["timeout"],
+            "at least 1s",
+            "sessions need some time between two requests; the default is 1800s",
+        );
+        rule(
+            self.timeout > self.max_lifetime,
+            &["timeout", "max_lifetime"],
+            "an idle timeout no longer than the absolute lifetime",
+            "lower WATCHDOG_SESSION_TIMEOUT or raise WATCHDOG_SESSION_MAX_LIFETIME",
+        );
+        rule(
+            self.grace >= self.timeout,
+            &["grace", "timeout"],
+            "a grace period shorter than the idle timeout",
+            "lower WATCHDOG_SESSION_GRACE; the default is 10s",
+        );
+        rule(
+            self.grace > MAX_GRACE,
+            &["grace"],
+            "at most 60s",
+            "a long grace period hides the theft of a refresh token; the default is 10s",
+        );
+        rule(
+            self.access_token_lifetime < second,
+            &["access_token_lifetime"],
+            "at least 1s",
+            "the default is 300s",
+        );
+        rule(
+            self.access_token_lifetime > self.timeout,
+            &["access_token_lifetime", "timeout"],
+            "an access token lifetime no longer than the idle timeout",
+            "lower WATCHDOG_SESSION_ACCESS_TOKEN_LIFETIME; the default is 300s",
+        );
+        rule(
+            !(1..=MAX_CONCURRENT_LIMIT).contains(&self.concurrent_limit),
+            &["concurrent_limit"],
+            "a number from 1 to 256",
+            "the default is 5",
+        );
+        found
+    }
+
+    /// What holds in `environment`, given whether a Redis is configured.
+    pub(crate) fn store_problem(
+        &self,
+        environment: Environment,
+        redis_is_configured: bool,
+    ) -> Option<Problem> {
+        match self.effective_store(redis_is_configured) {
+            StoreKind::Redis if !redis_is_configured => Some(Problem {
+                fields: &["store"],
+                expected: "WATCHDOG_REDIS_URL to be set with it",
+                hint: "set WATCHDOG_REDIS_URL, or WATCHDOG_SESSION_STORE=memory in development",
+            }),
+            StoreKind::Memory if environment.is_strict() => Some(Problem {
+                fields: &["store"],
+                expected: "redis outside development",
+                hint: "sessions in memory end with the process and are unknown to its siblings: \
+                       set WATCHDOG_REDIS_URL",
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A rule that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) fields: &'static [&'static str],
+    pub(crate) expected: &'static str,
+    pub(crate) hint: &'static str,
+}
+
+impl Section for SessionConfig {
+    const NAME: &'static str = "session";
+    const PREFIX: &'static str = "WATCHDOG_SESSION";
+
+    fn check(&self, check: &mut Check<'_>) {
+        let redis_is_configured = check.is_variable_set("WATCHDOG_REDIS_URL");
+        let store = self.store_problem(check.environment(), redis_is_configured);
+        for problem in self.contradictions().into_iter().chain(store) {
+            check.problem(problem.fields, problem.expected, problem.hint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(config: &SessionConfig) -> Vec<&'static [&'static str]> {
+        config.contradictions().into_iter().map(|problem| problem.fields).collect()
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_defaults_hold_together() {
+        assert_eq!(SessionConfig::default().contradictions(), []);
+    }
+
+    #[test]
+    fn every_contradiction_is_reported_at_once() {
+        let config = SessionConfig {
+            timeout: seconds(100),
+            max_lifetime: seconds(50),
+            grace: seconds(100),
+            access_token_lifetime: seconds(101),
+            concurrent_limit: 0,
+            ..SessionConfig::default()
+        };
+        let expected: [&[&str]; 5] = [
+            &["timeout", "max_lifetime"],
+            &["grace", "timeout"],
+            &["grace"],
+            &["access_token_lifetime", "timeout"],
+            &["concurrent_limit"],
+        ];
+        assert_eq!(fields(&config), expected);
+    }
+
+    #[test]
+    fn the_edges_of_the_ranges_hold() {
+        let edge = SessionConfig {
+            timeout: seconds(61),
+            max_lifetime: seconds(61),
+            grace: seconds(60),
+            access_token_lifetime: seconds(61),
+            concurrent_limit: 256,
+            ..SessionConfig::default()
+        };
+        assert_eq!(fields(&edge), [] as [&[&str]; 0]);
+        let beyond = SessionConfig { concurrent_limit: 257, ..edge };
+        assert_eq!(fields(&beyond), [&["concurrent_limit"]]);
+        let zero = SessionConfig {
+            timeout: seconds(0),
+            access_token_lifetime: seconds(0),
+            grace: seconds(0),
+            ..SessionConfig::default()
+        };
+        let expected: [&[&str]; 3] =
+            [&["timeout"], &["grace", "timeout"], &["access_token_lifetime"]];
+        assert_eq!(fields(&zero), expected);
+    }
+
+    #[test]
+    fn the_store_follows_redis_and_memory_is_refused_where_it_is_strict() {
+        let mut config = SessionConfig::default();
+        assert_eq!(config.effective_store(true), StoreKind::Redis);
+        assert_eq!(config.effective_store(false), StoreKind::Memory);
+        assert!(config.store_problem(Environment::Production, true).is_none());
+        assert!(config.store_problem(Environment::Production, false).is_some());
+        assert!(config.store_problem(Environment::Staging, false).is_some());
+        assert!(config.store_problem(Environment::Development, false).is_none());
+        config.store = Some(StoreKind::Memory);
+        assert_eq!(config.effective_store(true), StoreKind::Memory);
+        assert!(config.store_problem(Environment::Production, true).is_some());
+        config.store = Some(StoreKind::Redis);
+        assert!(config.store_problem(Environment::Development, false).is_some());
+    }
+
+    #[test]
+    fn last_use_is_written_once_a_minute_or_a_thirtieth_of_the_timeout() {
+        let with = |timeout| {
+            SessionConfig { timeout: seconds(timeout), ..SessionConfig::default() }.touch_interval()
+        };
+        assert_eq!(with(1800), seconds(60));
+        assert_eq!(with(36_000), seconds(1200));
+        assert_eq!(with(10), seconds(5));
+    }
+
+    #[test]
+    fn values_read_as_the_variables_are_written() {
+        let config: SessionConfig = serde_json::from_str(
+            r#"{"store": "redis", "timeout": "30min", "grace": "5", "concurrent_limit": 3}"#,
+        )
+        .unwrap();
+        assert_eq!(config.store, Some(StoreKind::Redis));
+        assert_eq!(config.timeout, seconds(1800));
+        assert_eq!(config.grace, seconds(5));
+        assert_eq!(config.concurrent_limit, 3);
+        assert!(config.refresh_token_rotation);
+    }
+}

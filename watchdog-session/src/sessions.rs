@@ -1,0 +1,316 @@
+//! The façade: issue, authenticate, rotate, revoke.
+
+mod authenticate;
+mod builder;
+mod issue;
+mod rotate;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use watchdog_core::audit::Client;
+use watchdog_core::{Clock, RootKeys};
+
+use crate::access::{AccessKeys, Claims};
+use crate::client::Binding;
+use crate::config::SessionConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKeys, timestamp};
+use crate::health::SessionHealth;
+use crate::place::{Locator, Place, SessionId};
+use crate::pump::Pump;
+use crate::record::{Identity, Millis};
+use crate::session::{Credential, Issued, RevokeReason, Rotated, Session, Subject};
+use crate::store::{Life, Outbox, Revoke, SessionStore};
+use crate::telemetry;
+use crate::token::{AccessToken, TokenKeys};
+
+pub use builder::Builder;
+
+/// Issues, authenticates, rotates and revokes sessions.
+///
+/// A clone shares everything. Dropping a call leaves it done or not done, never half.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: SessionConfig,
+    store: Arc<dyn SessionStore>,
+    clock: Arc<dyn Clock>,
+    locator: Locator,
+    tokens: TokenKeys,
+    access: AccessKeys,
+    events: Arc<EventKeys>,
+    /// `None` without an audit sink: then nothing is written that nobody would read.
+    pump: Option<Arc<Pump>>,
+    /// Sessions whose use is being noted just now.
+    touching: Mutex<HashSet<SessionId>>,
+}
+
+impl Sessions {
+    /// Starts from the three roots of the configured secrets: `SECRET_KEY`, `JWT_SECRET` and
+    /// `ENCRYPTION_KEY`.
+    pub fn builder<'a>(
+        secret: &'a RootKeys,
+        jwt: &'a RootKeys,
+        encryption: &'a RootKeys,
+    ) -> Builder<'a> {
+        Builder::new(secret, jwt, encryption)
+    }
+
+    /// Issues a session after a login. Sessions of the user beyond the concurrent limit end, the
+    /// oldest first. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`] when the subject is out of bounds, [`ErrorKind::Unavailable`] when
+    /// the store does not answer.
+    pub async fn issue(&self, subject: Subject, client: &Client) -> Result<Issued> {
+        let started = Instant::now();
+        let result = self.inner.issue(subject, client).await;
+        telemetry::operation("issue", started, &result);
+        result
+    }
+
+    /// The session of a session token. One round trip, a plain read; none for a token that was
+    /// never issued.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`] and
+    /// [`ErrorKind::ClientMismatch`] refuse the token; [`ErrorKind::Unavailable`] says nothing
+    /// about it.
+    pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Session> {
+        let started = Instant::now();
+        let result = Inner::authenticate(&self.inner, token, client).await;
+        telemetry::operation("authenticate", started, &result);
+        result
+    }
+
+    /// The session of an access token, as it stood when the token was made. No round trip: a
+    /// revoked session is noticed when its token expires.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`].
+    pub fn authenticate_access(&self, token: &str) -> Result<Session> {
+        let started = Instant::now();
+        let result = self.inner.authenticate_access(token);
+        telemetry::operation("authenticate_access", started, &result);
+        result
+    }
+
+    /// Exchanges a refresh token for a new access token and, with rotation on, its successor. One
+    /// round trip; none for a token that was never issued.
+    ///
+    /// Parallel and repeated calls with one token get the same successor. A token that was
+    /// replaced before, outside its grace period or by another client, revokes the session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Reused`], [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`],
+    /// [`ErrorKind::ClientMismatch`] and [`ErrorKind::LimitReached`] refuse the token;
+    /// [`ErrorKind::Unavailable`] says nothing about it.
+    pub async fn rotate(&self, refresh_token: &str, client: &Client) -> Result<Rotated> {
+        let started = Instant::now();
+        let result = self.inner.rotate(refresh_token, client).await;
+        telemetry::operation("rotate", started, &result);
+        result
+    }
+
+    /// Ends a session. `false` when it had ended before. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when the store does not answer: the session may live on.
+    pub async fn revoke(&self, session: &Session, reason: RevokeReason) -> Result<bool> {
+        let started = Instant::now();
+        let result = match session.place() {
+            Some(place) => self.inner.revoke(place, reason, &session.client).await,
+            None => {
+                self.inner.find_and_revoke(&session.user, session.id, reason, &session.client).await
+            }
+        };
+        telemetry::operation("revoke", started, &result);
+        result
+    }
+
+    /// Ends a session of a user by its public id. `false` when that user has no such session:
+    /// an id of somebody else's session finds nothing. One round trip, one more for each retired
+    /// secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sessions::revoke`].
+    pub async fn revoke_by_id(
+        &self,
+        user: &str,
+        id: SessionId,
+        reason: RevokeReason,
+        client: &Client,
+    ) -> Result<bool> {
+        let started = Instant::now();
+        let result = self.inner.find_and_revoke(user, id, reason, client).await;
+        telemetry::operation("revoke", started, &result);
+        result
+    }
+
+    /// Delivers the events of this process that still wait for the audit sink. It happens by
+    /// itself; call it before the process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when store or sink do not answer: what waits stays in the store.
+    pub async fn deliver_events(&self) -> Result<()> {
+        match &self.inner.pump {
+            Some(pump) => pump.deliver().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A check of the store and of the delivery of events.
+    pub fn health(&self) -> SessionHealth {
+        SessionHealth::new(Arc::clone(&self.inner.store), self.inner.pump.clone())
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &SessionConfig {
+        &self.inner.config
+    }
+}
+
+impl Inner {
+    /// The store's time as far as it is known, else ours.
+    fn now(&self) -> Millis {
+        self.store
+            .now()
+            .unwrap_or_else(|| Millis::try_from(self.clock.now().as_millisecond()).unwrap_or(0))
+    }
+
+    fn binding(&self) -> Binding {
+        Binding { same_ip: self.config.enforce_same_ip, same_agent: self.config.enforce_same_agent }
+    }
+
+    fn outbox(&self, client: &Client) -> Result<Option<Outbox>> {
+        match &self.pump {
+            Some(_) => self.events.outbox(client, self.now()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Says that a call has left events in a bucket.
+    fn wake(&self, place: Place) {
+        if let Some(pump) = &self.pump {
+            pump.wake(place.location.bucket);
+        }
+    }
+
+    async fn revoke(&self, place: Place, reason: RevokeReason, client: &Client) -> Result<bool> {
+        let request = Revoke { place, reason: reason.as_str(), outbox: self.outbox(client)? };
+        let revoked = self.store.revoke(&request).await?;
+        if revoked.was != Life::Gone {
+            self.wake(place);
+        }
+        Ok(revoked.was == Life::Alive)
+    }
+
+    async fn find_and_revoke(
+        &self,
+        user: &str,
+        session: SessionId,
+        reason: RevokeReason,
+        client: &Client,
+    ) -> Result<bool> {
+        for location in self.locator.all(user) {
+            if self.revoke(Place { location, session }, reason, client).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn session(&self, place: Place, identity: Identity, client: &Client) -> Session {
+        Session {
+            id: place.session,
+            user: identity.user,
+            roles: identity.roles,
+            created_at: timestamp(identity.created_at),
+            expires_at: timestamp(identity.absolute_deadline),
+            credential: Credential::SessionToken,
+            location: Some(place.location),
+            client: client.clone(),
+        }
+    }
+
+    /// A new access token, which never outlives its session, and its lifetime in whole seconds.
+    fn access_token(
+        &self,
+        session: &Session,
+        now: Millis,
+    ) -> Result<(AccessToken, std::time::Duration)> {
+        let mut random = [0; 16];
+        watchdog_core::fill_random(&mut random)?;
+        let lifetime = jittered(self.config.access_token_lifetime.as_secs(), random[0]);
+        let issued_at = now / 1000;
+        let deadline = u64::try_from(session.expires_at.as_second()).unwrap_or(0);
+        let expires_at = (issued_at + lifetime).min(deadline);
+        let claims = Claims {
+            iss: self.access.issuer().to_owned(),
+            aud: self.access.audience().to_owned(),
+            sub: session.user.clone(),
+            sid: session.id,
+            roles: session.roles.clone(),
+            iat: issued_at,
+            nbf: issued_at,
+            exp: expires_at,
+            jti: SessionId::from_bytes(random).to_string(),
+            auth_time: u64::try_from(session.created_at.as_second()).unwrap_or(0),
+            iat_ms: now,
+        };
+        let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
+        Ok((self.access.mint(&claims)?, lifetime))
+    }
+
+    fn authenticate_access(&self, token: &str) -> Result<Session> {
+        let claims = self.access.check(token, self.now())?;
+        Ok(Session {
+            id: claims.sid,
+            user: claims.sub,
+            roles: claims.roles,
+            created_at: timestamp(claims.auth_time.saturating_mul(1000)),
+            expires_at: timestamp(claims.exp.saturating_mul(1000)),
+            credential: Credential::AccessToken,
+            location: None,
+            client: Client::unknown(),
+        })
+    }
+
+    fn with_touching<T>(&self, change: impl FnOnce(&mut HashSet<SessionId>) -> T) -> T {
+        change(&mut self.touching.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Up to 5 % less, so that tokens issued together are not refreshed together.
+fn jittered(seconds: u64, random: u8) -> u64 {
+    seconds - seconds.saturating_mul(u64::from(random)) / (20 * 255)
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Gone, "there is no such session any more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jittered;
+
+    #[test]
+    fn jitter_takes_at_most_five_percent() {
+        assert_eq!(jittered(300, 0), 300);
+        assert_eq!(jittered(300, 255), 285);
+        assert_eq!(jittered(1, 255), 1);
+    }
+}

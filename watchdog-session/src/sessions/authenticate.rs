@@ -1,0 +1,100 @@
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use watchdog_core::audit::Client;
+
+use super::{Inner, gone};
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::Place;
+use crate::record::{Header, Identity, Millis, sealed_part};
+use crate::session::Session;
+use crate::store::{Life, Touch};
+use crate::token::digest_of;
+
+/// Most signs of life on their way at once; beyond it a session is touched by a later request.
+const MOST_TOUCHING: usize = 4096;
+
+impl Inner {
+    pub(super) async fn authenticate(
+        self: &Arc<Self>,
+        token: &str,
+        client: &Client,
+    ) -> Result<Session> {
+        let parts = self.tokens.session_parts(token)?;
+        let place = parts.place;
+        let reading = self.store.read(&place).await?;
+        let record = reading.record.ok_or_else(gone)?;
+        let header = Header::decode(&record)?;
+        verify_slices_are_equal(&digest_of(&parts.secret), &header.secret_digest)
+            .map_err(|_| Error::invalid("session token does not fit its session"))?;
+        if header.common.created_at <= reading.not_before {
+            return Err(gone());
+        }
+        let identity =
+            Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
+        if header.common.is_expired(reading.now) {
+            self.settle_expiry(place, client).await?;
+        }
+        if !self.binding().allows(&identity.client(), client) {
+            return Err(Error::new(ErrorKind::ClientMismatch, "session of another client"));
+        }
+        let unnoted = reading.now.saturating_sub(header.common.last_seen);
+        if unnoted >= self.touch_interval() {
+            self.touch_later(place, client);
+        }
+        Ok(self.session(place, identity, client))
+    }
+
+    /// By our idea of the time the session is over. The store decides by its own, and removes it.
+    async fn settle_expiry(&self, place: Place, client: &Client) -> Result<()> {
+        match self.touch(place, client).await? {
+            Life::Alive => Ok(()),
+            Life::Expired => Err(Error::new(ErrorKind::Expired, "session has expired")),
+            Life::Gone => Err(gone()),
+        }
+    }
+
+    async fn touch(&self, place: Place, client: &Client) -> Result<Life> {
+        let outbox = self.outbox(client)?;
+        let request = Touch { place, interval: self.touch_interval(), outbox };
+        let touched = self.store.touch(&request).await?;
+        if touched.life == Life::Expired {
+            self.wake(place);
+        }
+        Ok(touched.life)
+    }
+
+    /// Notes the use without making the request wait, once per session at a time.
+    fn touch_later(self: &Arc<Self>, place: Place, client: &Client) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let is_first = self.with_touching(|touching| {
+            touching.len() < MOST_TOUCHING && touching.insert(place.session)
+        });
+        if !is_first {
+            return;
+        }
+        let touching = Touching { inner: Arc::clone(self), place };
+        let client = client.clone();
+        runtime.spawn(async move {
+            if let Err(error) = touching.inner.touch(touching.place, &client).await {
+                tracing::debug!(%error, "the use of a session was not noted");
+            }
+        });
+    }
+
+    fn touch_interval(&self) -> Millis {
+        Millis::try_from(self.config.touch_interval().as_millis()).unwrap_or(Millis::MAX)
+    }
+}
+
+/// A sign of life on its way; the mark goes with it, however the task ends.
+struct Touching {
+    inner: Arc<Inner>,
+    place: Place,
+}
+
+impl Drop for Touching {
+    fn drop(&mut self) {
+        self.inner.with_touching(|touching| touching.remove(&self.place.session));
+    }
+}

@@ -1,0 +1,272 @@
+//! The `SessionStore` port: what a place for sessions can do.
+//!
+//! Every change is one call that the store makes whole or not at all, with the events that report
+//! it. [`model`](crate::model) says in pure Rust what each call does; a store for another engine
+//! applies it inside a transaction and runs [`session_store_tests!`](crate::session_store_tests).
+
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod server_time;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use watchdog_core::health::CheckReport;
+
+use crate::error::Result;
+use crate::place::{Location, Place, SessionId};
+use crate::record::Millis;
+use crate::rotation::{Presented, Rules, Verdict};
+
+pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
+
+/// A place for sessions.
+///
+/// All calls but [`create`](Self::create) find their record gone rather than make one. All calls
+/// may be repeated verbatim, as a client does that lost an answer: the second does nothing.
+/// Cancelling a call leaves it done or not done, never half.
+///
+/// # Errors
+///
+/// Every call fails with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the store
+/// does not answer.
+#[async_trait]
+#[allow(clippy::missing_errors_doc, clippy::allow_attributes, reason = "said once, on the trait")]
+pub trait SessionStore: fmt::Debug + Send + Sync {
+    /// The name used in metrics and reports: `redis`.
+    fn name(&self) -> &'static str;
+
+    /// The time by the store's clock as far as it is known without asking.
+    fn now(&self) -> Option<Millis>;
+
+    /// Stores a new session, removes the user's expired ones, and evicts the oldest beyond the
+    /// limit.
+    async fn create(&self, request: &Create) -> Result<Created>;
+
+    /// Reads one record.
+    async fn read(&self, place: &Place) -> Result<Reading>;
+
+    /// Notes that a session is used, unless that was noted less than an interval ago. Removes it
+    /// when it has expired.
+    async fn touch(&self, request: &Touch) -> Result<Touched>;
+
+    /// Exchanges a refresh token.
+    async fn rotate(&self, request: &Rotate) -> Result<RotateReply>;
+
+    /// Removes one session.
+    async fn revoke(&self, request: &Revoke) -> Result<Revoked>;
+
+    /// The events of a bucket that are not acknowledged, oldest first, after a handle.
+    async fn events(
+        &self,
+        bucket: u16,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>>;
+
+    /// Forgets events that reached their sink. Unknown handles are no error.
+    async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()>;
+
+    /// Probes the store once, for a health check.
+    async fn check(&self) -> CheckReport;
+}
+
+/// What an event carries from the caller. Without one, a call reports nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// Random id of the call; the ids of its events derive from it, so that a repeated call
+    /// repeats them.
+    pub seed: [u8; 16],
+    /// The client of the call, sealed.
+    pub client: Vec<u8>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
+    }
+}
+
+/// A new session.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Where it goes.
+    pub place: Place,
+    /// Its record.
+    pub record: Vec<u8>,
+    /// Most sessions of the user.
+    pub limit: u32,
+    /// How far its creation time may be from the store's, in milliseconds.
+    pub tolerance: Millis,
+    /// What its events carry.
+    pub outbox: Option<Outbox>,
+}
+
+/// What became of a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Created {
+    /// It is stored.
+    Stored {
+        /// The store's time.
+        now: Millis,
+        /// How many expired ones were removed.
+        expired: u32,
+        /// How many were evicted.
+        evicted: u32,
+    },
+    /// Its creation time is off, or not later than that of a session of this user that was
+    /// revoked. Nothing changed; make it anew with a later time.
+    Skewed {
+        /// The store's time.
+        now: Millis,
+        /// The creation time must be later than this.
+        floor: Millis,
+    },
+    /// Another session has this id. Nothing changed.
+    Taken {
+        /// The store's time.
+        now: Millis,
+    },
+}
+
+/// One record as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The record, `None` when there is no such session.
+    pub record: Option<Vec<u8>>,
+    /// Sessions of this user created up to this time are revoked; 0 when none are.
+    pub not_before: Millis,
+    /// The store's time.
+    pub now: Millis,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug)]
+pub struct Touch {
+    /// The session.
+    pub place: Place,
+    /// How old the noted last use must be, in milliseconds.
+    pub interval: Millis,
+    /// What its events carry.
+    pub outbox: Option<Outbox>,
+}
+
+/// What became of a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// The store's time.
+    pub now: Millis,
+    /// How the session stands.
+    pub life: Life,
+}
+
+/// How a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It goes on.
+    Alive,
+    /// It was over by idleness or age, and is removed now.
+    Expired,
+    /// There is none.
+    Gone,
+}
+
+/// A refresh token presented.
+#[derive(Clone, Debug)]
+pub struct Rotate {
+    /// The session.
+    pub place: Place,
+    /// The token, as digests.
+    pub presented: Presented,
+    /// The rules in force.
+    pub rules: Rules,
+    /// What its events carry.
+    pub outbox: Option<Outbox>,
+}
+
+/// What a refresh token led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotateReply {
+    /// The store's time.
+    pub now: Millis,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The record afterwards, when new tokens are granted.
+    pub record: Option<Vec<u8>>,
+}
+
+/// A removal.
+#[derive(Clone, Debug)]
+pub struct Revoke {
+    /// The session.
+    pub place: Place,
+    /// Why, for the event.
+    pub reason: &'static str,
+    /// What its events carry.
+    pub outbox: Option<Outbox>,
+}
+
+/// What became of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The store's time.
+    pub now: Millis,
+    /// How the session stood before: [`Life::Alive`] when this call ended it.
+    pub was: Life,
+}
+
+/// Something that happened to a session, as it waits in the outbox.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What: `issued`, `reuse`, …
+    pub action: String,
+    /// When, by the store's clock.
+    pub occurred_at: Millis,
+    /// To which session.
+    pub session: SessionId,
+    /// The locator of its user.
+    pub user: [u8; 16],
+    /// The id of the call.
+    pub seed: [u8; 16],
+    /// Which event of the call, from 0.
+    pub index: u32,
+    /// The sealed part of the session's record.
+    pub sealed: Vec<u8>,
+    /// The client of the call, sealed.
+    pub client: Vec<u8>,
+    /// Anything more, by name: numbers and reasons.
+    pub details: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("action", &self.action)
+            .field("occurred_at", &self.occurred_at)
+            .field("session", &self.session)
+            .field("index", &self.index)
+            .field("details", &self.details)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Event {
+    /// Where its session lives or lived, given the bucket it waits in.
+    pub fn place(&self, bucket: u16) -> Place {
+        Place { location: Location { bucket, user: self.user }, session: self.session }
+    }
+}
+
+/// An event with the handle to acknowledge it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Names the event within its bucket.
+    pub handle: String,
+    /// The event, `None` when this release cannot read it.
+    pub event: Option<Event>,
+}

@@ -1,0 +1,217 @@
+use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
+use cookie::Cookie;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::token::SessionToken;
+
+/// Which requests from other sites carry the cookie (RFC 6265bis, section 5.6.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Top-level navigation only.
+    #[default]
+    Lax,
+    /// None.
+    Strict,
+    /// All. The application needs its own defence against forged requests.
+    None,
+}
+
+/// What the session cookie is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// The name, without prefix.
+    pub name: String,
+    /// Whether only HTTPS carries it: `WATCHDOG_AUTH_COOKIE_SECURE`.
+    pub secure: bool,
+    /// The domain whose hosts all get it: `WATCHDOG_AUTH_COOKIE_DOMAIN`. Without it, this host.
+    pub domain: Option<String>,
+    /// Which requests from other sites carry it.
+    pub same_site: SameSite,
+}
+
+impl Default for CookieSettings {
+    fn default() -> Self {
+        Self { name: "session".into(), secure: true, domain: None, same_site: SameSite::Lax }
+    }
+}
+
+/// The session cookie: `__Host-` when it is secure and belongs to one host, `__Secure-` when it is
+/// secure and belongs to a domain. Always `HttpOnly` and `Path=/`; it ends with the browser's
+/// session, and the store, not the browser, decides when it expires.
+#[derive(Clone, Debug)]
+pub struct SessionCookie {
+    name: String,
+    settings: CookieSettings,
+}
+
+impl SessionCookie {
+    /// A cookie with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for `SameSite=None` without `Secure`, which browsers refuse, and for
+    /// a name or domain that does not fit into a header.
+    pub fn new(settings: CookieSettings) -> Result<Self> {
+        let config = |what| Err(Error::new(ErrorKind::Config, what));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if settings.name.is_empty() || !settings.name.bytes().all(is_name) {
+            return config("a cookie name holds letters, digits, - and _");
+        }
+        if settings.same_site == SameSite::None && !settings.secure {
+            return config("SameSite=None needs a secure cookie");
+        }
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        if settings
+            .domain
+            .as_ref()
+            .is_some_and(|name| name.is_empty() || !name.bytes().all(is_host))
+        {
+            return config("a cookie domain is a host name");
+        }
+        let prefix = match (settings.secure, &settings.domain) {
+            (true, None) => "__Host-",
+            (true, Some(_)) => "__Secure-",
+            (false, _) => "",
+        };
+        Ok(Self { name: format!("{prefix}{}", settings.name), settings })
+    }
+
+    /// The name, prefix included.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The header that sets it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] when the token is no header value.
+    pub fn holding(&self, token: &SessionToken) -> Result<HeaderValue> {
+        header(&self.cookie(token.expose()))
+    }
+
+    /// The header that deletes it, with the same attributes: a browser ignores any other.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionCookie::holding`].
+    pub fn deletion(&self) -> Result<HeaderValue> {
+        let mut cookie = self.cookie("");
+        cookie.make_removal();
+        header(&cookie)
+    }
+
+    /// The token a request carries. Two cookies of the name count as none: one of them was put
+    /// there by somebody else, and nobody can tell which.
+    pub fn token(&self, headers: &HeaderMap) -> Option<String> {
+        let mut found = None;
+        for value in headers.get_all(COOKIE) {
+            // Bytes that are no text may hide a second cookie of the name.
+            for cookie in Cookie::split_parse(value.to_str().ok()?).flatten() {
+                if cookie.name() == self.name && found.replace(cookie.value().to_owned()).is_some()
+                {
+                    return None;
+                }
+            }
+        }
+        found
+    }
+
+    fn cookie<'a>(&'a self, value: &'a str) -> Cookie<'a> {
+        let same_site = match self.settings.same_site {
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::Strict => cookie::SameSite::Strict,
+            SameSite::None => cookie::SameSite::None,
+        };
+        let mut cookie = Cookie::new(&*self.name, value);
+        cookie.set_path("/");
+        cookie.set_http_only(true);
+        cookie.set_secure(self.settings.secure);
+        cookie.set_same_site(same_site);
+        if let Some(domain) = &self.settings.domain {
+            cookie.set_domain(domain);
+        }
+        cookie
+    }
+}
+
+fn header(cookie: &Cookie<'_>) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(cookie.to_string())
+        .map_err(|_| Error::new(ErrorKind::Internal, "the session cookie is no header value"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookie(settings: CookieSettings) -> SessionCookie {
+        SessionCookie::new(settings).unwrap()
+    }
+
+    fn carrying(cookies: &[&'static [u8]]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in cookies {
+            headers.append(COOKIE, HeaderValue::from_bytes(value).unwrap());
+        }
+        cookie(CookieSettings::default()).token(&headers)
+    }
+
+    #[test]
+    fn the_prefix_follows_from_secure_and_domain() {
+        let default = CookieSettings::default();
+        assert_eq!(cookie(default.clone()).name(), "__Host-session");
+        let domain = CookieSettings { domain: Some("example.org".into()), ..default.clone() };
+        assert_eq!(cookie(domain).name(), "__Secure-session");
+        assert_eq!(cookie(CookieSettings { secure: false, ..default }).name(), "session");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let default = CookieSettings::default();
+        let wrong = [
+            CookieSettings { same_site: SameSite::None, secure: false, ..default.clone() },
+            CookieSettings { name: String::new(), ..default.clone() },
+            CookieSettings { name: "a;b".into(), ..default.clone() },
+            CookieSettings { domain: Some("a; Path=/x".into()), ..default.clone() },
+            CookieSettings { domain: Some(String::new()), ..default },
+        ];
+        for settings in wrong {
+            assert_eq!(SessionCookie::new(settings).unwrap_err().kind(), ErrorKind::Config);
+        }
+    }
+
+    #[test]
+    fn a_deletion_has_the_attributes_of_what_it_deletes() {
+        let settings =
+            CookieSettings { domain: Some("example.org".into()), ..CookieSettings::default() };
+        let cookie = cookie(settings);
+        let attributes = |value: HeaderValue| {
+            let text = value.to_str().unwrap().to_owned();
+            let mut all: Vec<_> = text.split("; ").skip(1).map(str::to_owned).collect();
+            all.retain(|each| !each.starts_with("Max-Age") && !each.starts_with("Expires"));
+            all.sort();
+            all
+        };
+        let set = attributes(cookie.holding(&SessionToken::new("token".into())).unwrap());
+        assert_eq!(set, ["Domain=example.org", "HttpOnly", "Path=/", "SameSite=Lax", "Secure"]);
+        assert_eq!(attributes(cookie.deletion().unwrap()), set);
+        let deletion = cookie.deletion().unwrap();
+        assert!(deletion.to_str().unwrap().starts_with("__Secure-session=;"));
+        assert!(deletion.to_str().unwrap().contains("Max-Age=0"));
+        assert!(deletion.is_sensitive());
+    }
+
+    #[test]
+    fn one_cookie_of_the_name_is_read_and_two_are_none() {
+        assert_eq!(carrying(&[b"a=1; __Host-session=token; b=2"]).as_deref(), Some("token"));
+        assert_eq!(carrying(&[b"a=1", b"__Host-session=token"]).as_deref(), Some("token"));
+        assert_eq!(carrying(&[b"session=token; __host-session=token"]), None);
+        assert_eq!(carrying(&[b"__Host-session=one; __Host-session=one"]), None);
+        assert_eq!(carrying(&[b"__Host-session=one", b"__Host-session=two"]), None);
+        assert_eq!(carrying(&[b"__Host-session=one", b"x=\xff; __Host-session=two"]), None);
+        assert_eq!(carrying(&[]), None);
+        assert_eq!(carrying(&[b";;;=;=x; ="]), None);
+    }
+}

@@ -1,0 +1,92 @@
+use axum::http::StatusCode;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
+use axum::response::{IntoResponse, Response};
+
+use super::SessionCookie;
+use crate::error::{Error, ErrorKind};
+
+/// The answer to a request without a valid session: `{"error": "…"}`.
+///
+/// 401 refuses the token and deletes the cookie it came in, but for a mere change of client; 503
+/// says that nobody could tell, and keeps the cookie; 500 is a mistake in the service.
+#[derive(Debug)]
+pub struct Rejection {
+    status: StatusCode,
+    code: &'static str,
+    deletion: Option<HeaderValue>,
+}
+
+impl Rejection {
+    pub(super) fn missing() -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, code: "missing", deletion: None }
+    }
+
+    pub(super) fn misconfigured() -> Self {
+        tracing::error!("a session extractor ran without the layer of WebSessions");
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "internal", deletion: None }
+    }
+
+    pub(super) fn of_cookie(error: &Error, cookie: &SessionCookie) -> Self {
+        let is_dead = matches!(
+            error.kind(),
+            ErrorKind::Invalid | ErrorKind::Expired | ErrorKind::Reused | ErrorKind::Gone
+        );
+        let deletion = if is_dead { cookie.deletion().ok() } else { None };
+        Self { deletion, ..Self::of(error) }
+    }
+
+    fn of(error: &Error) -> Self {
+        let (status, code) = match error.kind() {
+            // Whoever holds a token of somebody else's session learns nothing from the answer.
+            ErrorKind::Invalid | ErrorKind::Gone | ErrorKind::ClientMismatch => {
+                (StatusCode::UNAUTHORIZED, "invalid")
+            }
+            ErrorKind::Expired => (StatusCode::UNAUTHORIZED, "expired"),
+            ErrorKind::Reused => (StatusCode::UNAUTHORIZED, "reused"),
+            ErrorKind::LimitReached => (StatusCode::TOO_MANY_REQUESTS, "limited"),
+            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            ErrorKind::Config | ErrorKind::Misuse | ErrorKind::Internal => {
+                tracing::error!(%error, "a session operation failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
+        };
+        Self { status, code, deletion: None }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+/// An answer that touches no cookie, for handlers that call [`Sessions`](crate::Sessions).
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let body = format!(r#"{{"error":"{}"}}"#, self.code);
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        if let Some(deletion) = self.deletion {
+            headers.insert(SET_COOKIE, deletion);
+        }
+        response
+    }
+}

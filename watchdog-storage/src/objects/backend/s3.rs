@@ -1,0 +1,117 @@
+//! The S3 clients of one bucket, one per budget.
+
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
+use object_store::{Certificate, ClientOptions};
+
+use super::super::budget::{Budget, Limits};
+use super::super::config::S3Config;
+use super::super::endpoint;
+use super::super::error::root_cause;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One client per budget: retries and timeouts belong to a client, not to a call.
+pub(in super::super) struct Clients {
+    foreground: (AmazonS3, Limits),
+    background: (AmazonS3, Limits),
+    probe: (AmazonS3, Limits),
+}
+
+impl Clients {
+    pub(super) fn new(config: &S3Config) -> Result<Self> {
+        let certificates = certificates(config)?;
+        let client = |budget: Budget| {
+            let limits = budget.limits(config.retry_budget, config.request_timeout);
+            client(config, &certificates, limits).map(|client| (client, limits))
+        };
+        Ok(Self {
+            foreground: client(Budget::Foreground)?,
+            background: client(Budget::Background)?,
+            probe: client(Budget::Probe)?,
+        })
+    }
+
+    pub(super) fn of(&self, budget: Budget) -> &AmazonS3 {
+        &self.choose(budget).0
+    }
+
+    pub(super) fn deadline(&self, budget: Budget) -> Duration {
+        self.choose(budget).1.deadline()
+    }
+
+    fn choose(&self, budget: Budget) -> &(AmazonS3, Limits) {
+        match budget {
+            Budget::Foreground => &self.foreground,
+            Budget::Background => &self.background,
+            Budget::Probe => &self.probe,
+        }
+    }
+}
+
+/// The certificate authority of one's own, if there is one.
+fn certificates(config: &S3Config) -> Result<Vec<Certificate>> {
+    let Some(path) = &config.tls_ca else { return Ok(Vec::new()) };
+    let unusable = |what: &str| {
+        Error::new(ErrorKind::Config, format!("{what} the certificates in {}", path.display()))
+    };
+    let pem = std::fs::read(path).map_err(|source| unusable("cannot read").with_source(source))?;
+    let found = Certificate::from_pem_bundle(&pem)
+        .map_err(|source| unusable("cannot parse").with_source(source))?;
+    if found.is_empty() { Err(unusable("found nothing among")) } else { Ok(found) }
+}
+
+fn client(config: &S3Config, certificates: &[Certificate], limits: Limits) -> Result<AmazonS3> {
+    let mut options = ClientOptions::new()
+        .with_timeout(limits.one_try)
+        .with_connect_timeout(config.connect_timeout.min(limits.one_try));
+    for certificate in certificates {
+        options = options.with_root_certificate(certificate.clone());
+    }
+    if !certificates.is_empty() {
+        // Who names an authority of one's own means that one, not also every public one.
+        options = options.with_no_system_certificates(true);
+    }
+    let (endpoint, allow_http) = address(config)?;
+    let mut builder = credentials(config)
+        .with_client_options(options.with_allow_http(allow_http))
+        .with_region(&config.region)
+        .with_bucket_name(config.bucket.as_deref().unwrap_or_default())
+        .with_virtual_hosted_style_request(!config.is_path_style())
+        // The server compares what it stores; buckets with object lock insist on it.
+        .with_checksum_algorithm(Checksum::SHA256)
+        // A delete is one key here, and look-alikes lack the bulk call.
+        .with_disable_bulk_delete(true)
+        .with_retry(limits.retry_config());
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build().map_err(|source| {
+        let context = format!("cannot make an S3 client: {}", root_cause(&source));
+        Error::new(ErrorKind::Config, context)
+    })
+}
+
+/// The endpoint as the client wants it, and whether it may be without TLS.
+fn address(config: &S3Config) -> Result<(Option<String>, bool)> {
+    let Some(text) = &config.endpoint else { return Ok((None, false)) };
+    let malformed = || Error::new(ErrorKind::Config, "the S3 endpoint cannot be used");
+    let url = endpoint::parse(text, config.secure).map_err(|_| malformed())?;
+    let allow_http = url.scheme() == "http";
+    let url = if config.is_path_style() {
+        url
+    } else {
+        let bucket = config.bucket.as_deref().unwrap_or_default();
+        endpoint::with_bucket_in_host(&url, bucket).ok_or_else(malformed)?
+    };
+    Ok((Some(url.as_str().trim_end_matches('/').to_owned()), allow_http))
+}
+
+fn credentials(config: &S3Config) -> AmazonS3Builder {
+    match (&config.access_key, &config.secret_key) {
+        (Some(access_key), Some(secret_key)) => AmazonS3Builder::new()
+            .with_access_key_id(access_key.expose())
+            .with_secret_access_key(secret_key.expose()),
+        _ => AmazonS3Builder::from_env(),
+    }
+}
