@@ -193,9 +193,18 @@ async fn secrets_come_from_a_source_below_the_environment() {
     let path = folder.path().join("w.toml");
     fs::write(&path, "[db]\npassword = \"from the file\"\n").unwrap();
     let loader = Loader::from_vars([("WATCHDOG_JWT_SECRET", "env")]).with_file(&path);
-    let loaded = loader.load_with::<DbConfig>(&Vault { down: false }).await.unwrap();
+    let loading = loader.load_with::<DbConfig>(&Vault { down: false });
+    assert!(is_send(&loading), "it can be spawned");
+    let loaded = loading.await.unwrap();
     assert_eq!(loaded.password.as_ref().unwrap().expose(), "from the vault");
     assert_eq!(loaded.origin("WATCHDOG_DB_PASSWORD").unwrap().to_string(), "source:vault");
+
+    let dotenv = folder.path().join(".env");
+    fs::write(&dotenv, "WATCHDOG_DB_PASSWORD=development\n").unwrap();
+    let none: [(&str, &str); 0] = [];
+    let below = Loader::from_vars(none).with_dotenv(&dotenv);
+    let loaded = below.load_with::<DbConfig>(&Vault { down: false }).await.unwrap();
+    assert_eq!(loaded.password.as_ref().unwrap().expose(), "from the vault");
 
     let error = loader.load_with::<(DbConfig, SecurityConfig)>(&Vault { down: false }).await;
     assert_eq!(summary(&error.unwrap_err()), ["WATCHDOG_ENCRYPTION_KEY unreadable"]);
@@ -207,4 +216,8 @@ async fn secrets_come_from_a_source_below_the_environment() {
       WATCHDOG_JWT_SECRET is unsafe [env:WATCHDOG_JWT_SECRET]; expected a secret of at least 32 bytes; make one with: openssl rand -base64 48
       WATCHDOG_SECRET_KEY, WATCHDOG_SECRET_KEY_PREVIOUS, WATCHDOG_JWT_SECRET_PREVIOUS, WATCHDOG_ENCRYPTION_KEY, WATCHDOG_ENCRYPTION_KEY_PREVIOUS are unreadable [source:vault]; expected an answer of the secret source; no answer from the vault
     "#);
+}
+
+fn is_send<T: Send>(_: &T) -> bool {
+    true
 }
