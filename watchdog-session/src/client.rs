@@ -42,11 +42,7 @@ pub(crate) fn agent_family(user_agent: &str) -> String {
     };
     let family = match found(&FAMILIES) {
         Some(family) => family.to_owned(),
-        None => text
-            .split(['/', ' ', '('])
-            .next()
-            .map(str::to_ascii_lowercase)
-            .unwrap_or_default(),
+        None => text.split(['/', ' ', '(']).next().map(str::to_ascii_lowercase).unwrap_or_default(),
     };
     format!("{family} on {}", found(&SYSTEMS).unwrap_or("other"))
 }

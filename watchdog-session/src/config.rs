@@ -247,7 +247,8 @@ mod tests {
             grace: seconds(0),
             ..SessionConfig::default()
         };
-        let expected: [&[&str]; 3] = [&["timeout"], &["grace", "timeout"], &["access_token_lifetime"]];
+        let expected: [&[&str]; 3] =
+            [&["timeout"], &["grace", "timeout"], &["access_token_lifetime"]];
         assert_eq!(fields(&zero), expected);
     }
 

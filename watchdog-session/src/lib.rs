@@ -1,4 +1,91 @@
 //! Server-side sessions with refresh-token rotation and reuse detection, on Redis or in memory.
+//!
+//! ```
+//! use watchdog_core::RootKeys;
+//! use watchdog_session::{Client, ErrorKind, Sessions, Subject};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = RootKeys::ephemeral()?; // in production: SECRET_KEY, JWT_SECRET, ENCRYPTION_KEY
+//! let sessions = Sessions::builder(&keys, &keys, &keys).build()?; // in memory, without a store
+//! let client = Client::new("192.0.2.1".parse().ok(), Some("curl/8".into()));
+//!
+//! let issued = sessions.issue(Subject::user("alice").with_roles(["admin"]), &client).await?;
+//! let session = sessions.authenticate(issued.session_token.expose(), &client).await?;
+//! assert_eq!(session.user(), "alice");
+//!
+//! let new = sessions.rotate(issued.refresh_token.expose(), &client).await?;
+//! sessions.rotate(new.refresh_token.expose(), &client).await?;
+//! // The first token is two generations old: somebody else has it too.
+//! let theft = sessions.rotate(issued.refresh_token.expose(), &client).await.unwrap_err();
+//! assert_eq!(theft.kind(), ErrorKind::Reused);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The model
+//!
+//! - A login *issues* a **session** with three tokens: a *session token* for a cookie, a *refresh
+//!   token*, and an *access token* (JWT) for calls that are checked without asking the store.
+//! - A refresh *rotates* the refresh token: its **successor** is computed, not stored, so whoever
+//!   presents one token gets one successor. A token that was replaced before ends the session.
+//! - A session ends by **idle timeout**, **absolute lifetime**, revocation, reuse, or the
+//!   **concurrent limit**. The clock is the store's.
+//! - All sessions of a user are one hash in Redis; each change is one script, and it writes its
+//!   audit event in the same step. No call but a login makes a session.
+//! - Redis down means [`ErrorKind::Unavailable`]: answer 503, keep the cookie. Never a fallback.
+//!
+//! # Guarantees, and their limits
+//!
+//! | what | how much |
+//! |---|---|
+//! | round trips | issue 1, authenticate 1 (a plain `HMGET`), rotate 1, revoke 1, access token 0, forged token 0 |
+//! | forging a token | 128-bit tag and 128-bit secret, of which only SHA-256 is stored |
+//! | parallel refreshes | up to 65 of one token within 10 s get the same successor; then refused, not revoked |
+//! | replaced token, 10 s later, from another network or browser family, or two generations old | session revoked, one event, in the same step |
+//! | thief in the same network with the same browser family within 10 s | gets the same successor; found out at the next rotation of either |
+//! | failover that lost up to 8 rotations | repaired, with an event; beyond that the token is refused |
+//! | failover that lost a revocation | the session lives on: revoke again |
+//! | concurrent limit | never exceeded, at any instant a reader sees; counted per `SECRET_KEY` while one is rotated |
+//! | idle timeout | up to `max(60 s, timeout/30)` early, never late by more than an answer of Redis takes |
+//! | revoked session | refused at once; an access token lives on for at most its 300 s |
+//! | clocks | ours may be set wrong; shards of a Cluster must agree, access tokens allow 5 s |
+//! | events | at least once, with stable ids, kept in Redis until the audit sink has them |
+//!
+//! Whoever can write to Redis can end sessions and undo changes to a record; [`wire`] says exactly
+//! what. They cannot make, lengthen, move or read one.
+//!
+//! # Configuration
+//!
+//! [`SessionConfig`] is the section `WATCHDOG_SESSION_*`; its fields say what they do.
+//!
+//! | variable | default |
+//! |---|---|
+//! | `WATCHDOG_SESSION_STORE` | `redis` when `WATCHDOG_REDIS_URL` is set, else `memory` |
+//! | `WATCHDOG_SESSION_TIMEOUT` | 1800 s idle |
+//! | `WATCHDOG_SESSION_MAX_LIFETIME` | 28800 s |
+//! | `WATCHDOG_SESSION_ENFORCE_SAME_IP` | false |
+//! | `WATCHDOG_SESSION_ENFORCE_SAME_AGENT` | true |
+//! | `WATCHDOG_SESSION_REFRESH_TOKEN_ROTATION` | true |
+//! | `WATCHDOG_SESSION_CONCURRENT_LIMIT` | 5 |
+//! | `WATCHDOG_SESSION_GRACE` | 10 s |
+//! | `WATCHDOG_SESSION_ACCESS_TOKEN_LIFETIME` | 300 s |
+//!
+//! # Features
+//!
+//! - `redis` (default): [`RedisStore`], on standalone, Sentinel and Cluster.
+//! - `axum`: cookies, extractors and answers, in the module `web`.
+//! - `testing`: the conformance suite every store runs.
+//!
+//! # What it does not do
+//!
+//! It checks no passwords and speaks no OAuth: it begins where you know who the user is. It keeps
+//! no application data in a session, and cannot yet end all sessions of a user in one call.
+//!
+//! # Extending it
+//!
+//! A store for another engine implements [`SessionStore`], applies [`model`] inside a transaction,
+//! and runs `session_store_tests!`. An audit log implements [`AuditSink`](watchdog_core::AuditSink).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
@@ -38,8 +125,8 @@ pub use sessions::{Builder, Sessions};
 pub use store::RedisStore;
 pub use store::{MemoryStore, SessionStore};
 pub use token::{
-    AccessToken, REFRESH_TOKEN_CHARS, RefreshParts, RefreshToken, SESSION_TOKEN_CHARS, SessionParts,
-    SessionToken, TokenKeys,
+    AccessToken, REFRESH_TOKEN_CHARS, RefreshParts, RefreshToken, SESSION_TOKEN_CHARS,
+    SessionParts, SessionToken, TokenKeys,
 };
 /// From where a call comes: address and user agent.
 pub use watchdog_core::audit::Client;

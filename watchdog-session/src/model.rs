@@ -102,8 +102,8 @@ impl UserSessions {
         let header = Header::decode(&record)?;
         let presented = &request.presented;
         let decision = decide(&header, presented, &request.rules, now);
-        let after = apply(decision, &header, presented, now)
-            .map(|next| next.encode(sealed_part(&record)));
+        let after =
+            apply(decision, &header, presented, now).map(|next| next.encode(sealed_part(&record)));
         match &after {
             Some(after) => {
                 self.records.insert(session, after.clone());
@@ -158,11 +158,11 @@ impl UserSessions {
             if !revoked && !common.is_expired(now) {
                 continue;
             }
-            if let Some(record) = self.records.remove(&session) {
-                if !revoked {
-                    log.add("expired", session, &record, &[]);
-                    expired += 1;
-                }
+            if let Some(record) = self.records.remove(&session)
+                && !revoked
+            {
+                log.add("expired", session, &record, &[]);
+                expired += 1;
             }
         }
         expired
@@ -233,7 +233,10 @@ impl<'a> Log<'a> {
             index: u32::try_from(self.events.len()).unwrap_or(u32::MAX),
             sealed: sealed_part(record).to_vec(),
             client: outbox.client.clone(),
-            details: details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            details: details
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
         });
     }
 
@@ -241,4 +244,3 @@ impl<'a> Log<'a> {
         (answer, self.events)
     }
 }
-

@@ -201,7 +201,8 @@ mod tests {
     fn an_id_reads_back_what_it_prints_and_nothing_else() {
         let id = SessionId::random().unwrap();
         assert_eq!(id.to_string().parse::<SessionId>().unwrap(), id);
-        for wrong in ["", "00", &"0".repeat(31), &"0".repeat(33), &"G".repeat(32), &"A".repeat(32)] {
+        for wrong in ["", "00", &"0".repeat(31), &"0".repeat(33), &"G".repeat(32), &"A".repeat(32)]
+        {
             assert!(wrong.parse::<SessionId>().is_err(), "{wrong}");
         }
     }

@@ -119,7 +119,10 @@ impl Header {
         if common.version > VERSION {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                format_args!("session record of version {}, newer than this process", common.version),
+                format_args!(
+                    "session record of version {}, newer than this process",
+                    common.version
+                ),
             ));
         }
         if common.version != VERSION || usize::from(common.header_bytes) != HEADER_BYTES {

@@ -157,7 +157,12 @@ fn by_lineage(header: &Header, presented: &Presented, rules: &Rules, now: Millis
 }
 
 /// The header after a decision; `None` when the session ends by it.
-pub fn apply(decision: Decision, header: &Header, presented: &Presented, now: Millis) -> Option<Header> {
+pub fn apply(
+    decision: Decision,
+    header: &Header,
+    presented: &Presented,
+    now: Millis,
+) -> Option<Header> {
     let mut next = *header;
     if decision.repeated {
         return Some(next);
@@ -383,7 +388,18 @@ mod tests {
 
     #[test]
     fn verdicts_read_back_by_name() {
-        for name in ["rotated", "kept", "grace", "repaired", "reuse", "expired", "gone", "mismatch", "exhausted", "ahead"] {
+        for name in [
+            "rotated",
+            "kept",
+            "grace",
+            "repaired",
+            "reuse",
+            "expired",
+            "gone",
+            "mismatch",
+            "exhausted",
+            "ahead",
+        ] {
             assert_eq!(Verdict::from_name(name).map(Verdict::as_str), Some(name));
         }
         assert_eq!(Verdict::from_name("ROTATED"), None);

@@ -131,7 +131,9 @@ impl Sessions {
         let started = Instant::now();
         let result = match session.place() {
             Some(place) => self.inner.revoke(place, reason, &session.client).await,
-            None => self.inner.find_and_revoke(&session.user, session.id, reason, &session.client).await,
+            None => {
+                self.inner.find_and_revoke(&session.user, session.id, reason, &session.client).await
+            }
         };
         telemetry::operation("revoke", started, &result);
         result
@@ -184,16 +186,13 @@ impl Sessions {
 impl Inner {
     /// The store's time as far as it is known, else ours.
     fn now(&self) -> Millis {
-        self.store.now().unwrap_or_else(|| {
-            Millis::try_from(self.clock.now().as_millisecond()).unwrap_or(0)
-        })
+        self.store
+            .now()
+            .unwrap_or_else(|| Millis::try_from(self.clock.now().as_millisecond()).unwrap_or(0))
     }
 
     fn binding(&self) -> Binding {
-        Binding {
-            same_ip: self.config.enforce_same_ip,
-            same_agent: self.config.enforce_same_agent,
-        }
+        Binding { same_ip: self.config.enforce_same_ip, same_agent: self.config.enforce_same_agent }
     }
 
     fn outbox(&self, client: &Client) -> Result<Option<Outbox>> {
@@ -248,7 +247,11 @@ impl Inner {
     }
 
     /// A new access token, which never outlives its session, and its lifetime in whole seconds.
-    fn access_token(&self, session: &Session, now: Millis) -> Result<(AccessToken, std::time::Duration)> {
+    fn access_token(
+        &self,
+        session: &Session,
+        now: Millis,
+    ) -> Result<(AccessToken, std::time::Duration)> {
         let mut random = [0; 16];
         watchdog_core::fill_random(&mut random)?;
         let lifetime = jittered(self.config.access_token_lifetime.as_secs(), random[0]);

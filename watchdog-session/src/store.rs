@@ -61,7 +61,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     async fn revoke(&self, request: &Revoke) -> Result<Revoked>;
 
     /// The events of a bucket that are not acknowledged, oldest first, after a handle.
-    async fn events(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>>;
+    async fn events(
+        &self,
+        bucket: u16,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>>;
 
     /// Forgets events that reached their sink. Unknown handles are no error.
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()>;

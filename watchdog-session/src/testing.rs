@@ -8,7 +8,11 @@
 //! The cases need no control over the store's clock: a [`Sample`] is a record of whatever age. They
 //! panic where a store does not do what it should, and can share one store.
 
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a suite states what it expects")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a suite states what it expects"
+)]
 
 mod suite;
 

@@ -52,8 +52,8 @@
 //!
 //! ```text
 //! 0   version = 1 (1) | flags (1) | header length = 202 (2)
-//! 4   created_at (8) | absolute deadline (8) | last seen (8) | idle timeout (8)
-//! 36  grace used (2) | generation (4) | rotated_at (8) | nonce (8)
+//! 4   created at (8) | absolute deadline (8) | last seen (8) | idle timeout (8)
+//! 36  grace used (2) | generation (4) | rotated at (8) | nonce (8)
 //! 58  SHA-256 of the secret (32) | of V(g) (32) | of V(g-1) (32)
 //! 154 origin address (16) | origin agent (16) | rotated by (16)
 //! 202 sealed part
@@ -65,7 +65,7 @@
 //!
 //! The sealed part is AES-256-GCM under *session/record/v1* with `1 | bucket (2) | locator (16) |
 //! session id (16)` as associated data, over a JSON object: `u` user, `r` roles, `i` address, `a`
-//! user agent, `c` created_at, `d` absolute deadline, `t` idle timeout. The last three must equal
+//! user agent, `c` creation time, `d` absolute deadline, `t` idle timeout. The last three must equal
 //! those of the header.
 //!
 //! What somebody can do who can write to Redis: end any session; move `last seen` on, so that an
@@ -78,7 +78,7 @@
 //! Fields of an entry: `v` = 1, `action`, `at` (ms), `session`, `user` (locator), `seed` (16),
 //! `index`, `sealed` (the sealed part of the record), `client` (sealed under *session/event/v1* with
 //! the seed as associated data), and details as `d:name`. The id of the audit entry is the seed, a
-//! UUIDv7 that the caller made, for `index` 0; else its first 6 bytes and
+//! UUID of version 7 that the caller made, for `index` 0; else its first 6 bytes and
 //! `SHA-256(seed | index (4))`, with the marks of version 7.
 //!
 //! # Scripts

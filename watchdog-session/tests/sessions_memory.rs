@@ -78,8 +78,7 @@ async fn a_login_gives_three_tokens_that_all_name_the_session() {
     assert_eq!(by_cookie.expires_at(), bench.clock.now() + seconds(28_800));
     let by_access = bench.sessions.authenticate_access(issued.access_token.expose()).unwrap();
     assert_eq!((by_access.user(), by_access.id()), ("alice", issued.session.id()));
-    let rotated =
-        bench.sessions.rotate(issued.refresh_token.expose(), &client()).await.unwrap();
+    let rotated = bench.sessions.rotate(issued.refresh_token.expose(), &client()).await.unwrap();
     assert_eq!((rotated.verdict, rotated.session), (Verdict::Rotated, by_cookie));
 }
 
@@ -163,8 +162,7 @@ async fn an_access_token_never_outlives_its_session() {
     let bench = bench(config);
     let issued = bench.issue().await;
     bench.clock.advance(seconds(50));
-    let rotated =
-        bench.sessions.rotate(issued.refresh_token.expose(), &client()).await.unwrap();
+    let rotated = bench.sessions.rotate(issued.refresh_token.expose(), &client()).await.unwrap();
     assert_eq!(rotated.expires_in, seconds(10));
 }
 
@@ -234,8 +232,7 @@ async fn within_its_grace_a_token_gets_the_same_successor_from_its_own_client_on
 
 #[tokio::test]
 async fn rotation_off_keeps_the_refresh_token() {
-    let bench =
-        bench(SessionConfig { refresh_token_rotation: false, ..SessionConfig::default() });
+    let bench = bench(SessionConfig { refresh_token_rotation: false, ..SessionConfig::default() });
     let issued = bench.issue().await;
     for _ in 0..3 {
         bench.clock.advance(seconds(60));
@@ -250,8 +247,7 @@ async fn rotation_off_keeps_the_refresh_token() {
 
 #[tokio::test]
 async fn another_agent_or_address_is_refused_as_configured() {
-    let strict =
-        SessionConfig { enforce_same_ip: true, ..SessionConfig::default() };
+    let strict = SessionConfig { enforce_same_ip: true, ..SessionConfig::default() };
     let elsewhere = Client::new("198.51.100.1".parse().ok(), Some(FIREFOX.into()));
     let other_agent = Client::new("192.0.2.1".parse().ok(), Some(CHROME.into()));
     for (config, stranger, refused) in [
@@ -288,8 +284,7 @@ async fn a_revoked_session_is_gone_and_only_its_owner_can_end_it_by_id() {
     assert!(by_id("alice").await);
     assert_eq!(bench.kind(&second).await, Some(ErrorKind::Gone));
     let by_access = bench.issue().await;
-    let session =
-        bench.sessions.authenticate_access(by_access.access_token.expose()).unwrap();
+    let session = bench.sessions.authenticate_access(by_access.access_token.expose()).unwrap();
     assert!(bench.sessions.revoke(&session, RevokeReason::Logout).await.unwrap());
     assert_eq!(bench.kind(&by_access).await, Some(ErrorKind::Gone));
 }
@@ -340,7 +335,7 @@ impl AuditSink for Switched {
 async fn events_wait_while_the_audit_sink_is_down() {
     let sink = Arc::new(Switched::default());
     let roots = RootKeys::ephemeral().unwrap();
-    let audit: Arc<dyn AuditSink> = sink.clone();
+    let audit = Arc::clone(&sink);
     let sessions = Sessions::builder(&roots, &roots, &roots).audit(audit).build().unwrap();
     sink.is_off.store(true, Ordering::SeqCst);
     let issued = sessions.issue(Subject::user("alice"), &client()).await.unwrap();
@@ -362,8 +357,7 @@ async fn events_wait_while_the_audit_sink_is_down() {
 async fn no_token_shows_in_debug() {
     let bench = bench(SessionConfig::default());
     let issued = bench.issue().await;
-    let rotated =
-        bench.sessions.rotate(issued.refresh_token.expose(), &client()).await.unwrap();
+    let rotated = bench.sessions.rotate(issued.refresh_token.expose(), &client()).await.unwrap();
     let shown = format!("{:?} {issued:?} {rotated:?} {issued:#?}", bench.sessions);
     for token in [
         issued.session_token.expose(),
@@ -380,8 +374,7 @@ async fn no_token_shows_in_debug() {
 fn contradicting_settings_do_not_build() {
     let roots = RootKeys::ephemeral().unwrap();
     let config = SessionConfig { grace: seconds(1800), concurrent_limit: 0, ..Default::default() };
-    let error =
-        Sessions::builder(&roots, &roots, &roots).config(config).build().unwrap_err();
+    let error = Sessions::builder(&roots, &roots, &roots).config(config).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("grace") && error.to_string().contains("concurrent_limit"));
 }

@@ -7,13 +7,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, SET_COOKIE, USER_AGENT,
+};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 use tower::ServiceExt as _;
 use watchdog_core::RootKeys;
-use watchdog_session::web::{CookieSettings, CurrentSession, Rejection, RequestClient, WebSessions};
+use watchdog_session::web::{
+    CookieSettings, CurrentSession, Rejection, RequestClient, WebSessions,
+};
 use watchdog_session::{Issued, RevokeReason, Sessions, Subject};
 
 async fn me(CurrentSession(session): CurrentSession) -> String {
@@ -46,7 +50,11 @@ fn web() -> WebSessions {
     WebSessions::new(sessions, CookieSettings::default()).unwrap()
 }
 
-async fn ask(app: &Router, path: &str, headers: &[(axum::http::HeaderName, &str)]) -> (StatusCode, HeaderMap, String) {
+async fn ask(
+    app: &Router,
+    path: &str,
+    headers: &[(axum::http::HeaderName, &str)],
+) -> (StatusCode, HeaderMap, String) {
     let mut request = Request::builder().uri(path).header(USER_AGENT, "curl/8");
     for (name, value) in headers {
         request = request.header(name, *value);
@@ -94,11 +102,15 @@ async fn a_bearer_token_is_judged_alone() {
     let cookie = format!("__Host-session={}", issued.session_token.expose());
     let (status, _, body) = ask(&app, "/me", &[(AUTHORIZATION, &bearer)]).await;
     assert_eq!((status, &*body), (StatusCode::OK, "alice"));
-    for wrong in ["Bearer x", "Bearer", "Basic YTpi", &format!("Bearer {}", issued.session_token.expose())] {
-        let (status, headers, _) = ask(&app, "/me", &[(AUTHORIZATION, wrong), (COOKIE, &cookie)]).await;
+    for wrong in
+        ["Bearer x", "Bearer", "Basic YTpi", &format!("Bearer {}", issued.session_token.expose())]
+    {
+        let (status, headers, _) =
+            ask(&app, "/me", &[(AUTHORIZATION, wrong), (COOKIE, &cookie)]).await;
         assert_eq!((status, set_cookie(&headers)), (StatusCode::UNAUTHORIZED, None), "{wrong}");
     }
-    let (status, ..) = ask(&app, "/me", &[(AUTHORIZATION, &bearer), (AUTHORIZATION, &bearer)]).await;
+    let (status, ..) =
+        ask(&app, "/me", &[(AUTHORIZATION, &bearer), (AUTHORIZATION, &bearer)]).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 

@@ -107,8 +107,14 @@ fn headers_that_are_not_exactly_ours_are_refused() {
 #[test]
 fn times_that_are_not_whole_seconds_are_refused() {
     let wrong = [
-        json!("1767225900"), json!(1_767_225_900.5), json!(-1), Value::Null, json!([1]), json!({}),
-        json!(true), json!(1e300),
+        json!("1767225900"),
+        json!(1_767_225_900.5),
+        json!(-1),
+        Value::Null,
+        json!([1]),
+        json!({}),
+        json!(true),
+        json!(1e300),
     ];
     for name in ["exp", "nbf", "iat"] {
         for value in &wrong {
@@ -127,8 +133,12 @@ fn times_that_are_not_whole_seconds_are_refused() {
 #[test]
 fn another_issuer_audience_or_a_doubled_claim_is_refused() {
     for (name, value) in [
-        ("iss", json!("other")), ("aud", json!("other")), ("aud", json!(["audience"])),
-        ("sub", json!(7)), ("sid", json!("not an id")), ("roles", json!("admin")),
+        ("iss", json!("other")),
+        ("aud", json!("other")),
+        ("aud", json!(["audience"])),
+        ("sub", json!(7)),
+        ("sid", json!("not an id")),
+        ("roles", json!("admin")),
     ] {
         let mut claims = claims_json();
         claims[name] = value;
@@ -152,7 +162,8 @@ fn every_flipped_bit_and_every_cut_is_refused() {
         }
         assert_eq!(kind(&text[..at]), Some(ErrorKind::Invalid), "length {at}");
     }
-    for odd in ["", ".", "..", "...", &format!("{text}."), &format!("{text}="), &"a.".repeat(9000)] {
+    for odd in ["", ".", "..", "...", &format!("{text}."), &format!("{text}="), &"a.".repeat(9000)]
+    {
         assert_eq!(kind(odd), Some(ErrorKind::Invalid));
     }
     let unsigned = format!("{}.", text.rsplit_once('.').unwrap().0);

@@ -98,13 +98,12 @@ impl<'a> Builder<'a> {
         }
         telemetry::describe();
         let clock = self.clock;
-        let store = self
-            .store
-            .unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
+        let store =
+            self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
         let events = Arc::new(EventKeys::new(self.encryption)?);
-        let pump = self.audit.map(|sink| {
-            Arc::new(Pump::new(Arc::clone(&store), sink, Arc::clone(&events)))
-        });
+        let pump = self
+            .audit
+            .map(|sink| Arc::new(Pump::new(Arc::clone(&store), sink, Arc::clone(&events))));
         let inner = Inner {
             locator: Locator::new(self.secret)?,
             tokens: TokenKeys::new(self.secret)?,

@@ -139,10 +139,16 @@ impl SessionStore for MemoryStore {
         self.change(&request.place, |user, now| Ok(user.revoke(request, now)))
     }
 
-    async fn events(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+    async fn events(
+        &self,
+        bucket: u16,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>> {
         let after = after.and_then(|handle| handle.parse::<u64>().ok()).unwrap_or(0);
         let state = self.state();
-        let waiting = state.events.get(&bucket).into_iter().flat_map(|events| events.range(after + 1..));
+        let waiting =
+            state.events.get(&bucket).into_iter().flat_map(|events| events.range(after + 1..));
         Ok(waiting
             .take(limit as usize)
             .map(|(handle, event)| StoredEvent {

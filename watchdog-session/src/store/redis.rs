@@ -70,7 +70,8 @@ impl RedisStore {
     ) -> Result<Reply> {
         let (users, stream) = (self.users(place.location), self.stream(place.location.bucket));
         let (user, session) = (place.location.user_text(), place.session.to_string());
-        let (seed, client) = outbox.map_or((&[][..], &[][..]), |out| (&out.seed[..], &out.client[..]));
+        let (seed, client) =
+            outbox.map_or((&[][..], &[][..]), |out| (&out.seed[..], &out.client[..]));
         let mut args = vec![Arg::from(seed), client.into(), (&*user).into(), (&*session).into()];
         args.extend_from_slice(more);
         let value = self.redis.call(script, &[&users, &stream], &args).await?;
@@ -167,9 +168,10 @@ impl SessionStore for RedisStore {
         let record = values.next().flatten().map(|record| record.to_vec());
         let not_before = match values.next().flatten() {
             // A stamp nobody can read revokes everything: the safe side.
-            Some(stamp) => {
-                std::str::from_utf8(&stamp).ok().and_then(|text| text.parse().ok()).unwrap_or(Millis::MAX)
-            }
+            Some(stamp) => std::str::from_utf8(&stamp)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(Millis::MAX),
             None => 0,
         };
         let now = match self.time.now() {
@@ -230,7 +232,12 @@ impl SessionStore for RedisStore {
         Ok(Revoked { now: reply.now, was: reply.life()? })
     }
 
-    async fn events(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+    async fn events(
+        &self,
+        bucket: u16,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>> {
         let from = after.map_or_else(|| "-".to_owned(), |handle| format!("({handle}"));
         let entries = self.redis.xrange(&self.stream(bucket), &from, "+", limit.into()).await?;
         Ok(entries
@@ -251,7 +258,9 @@ impl SessionStore for RedisStore {
             return CheckReport::fail("the session store does not answer");
         }
         match self.redis.maxmemory_policy().await {
-            Ok(Some(policy)) if policy.starts_with("allkeys-") || policy.starts_with("volatile-") => {
+            Ok(Some(policy))
+                if policy.starts_with("allkeys-") || policy.starts_with("volatile-") =>
+            {
                 CheckReport::warn(format!(
                     "maxmemory-policy {policy} ends sessions when memory runs out; use noeviction"
                 ))

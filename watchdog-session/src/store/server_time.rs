@@ -38,7 +38,8 @@ impl ServerTime {
 
     pub(crate) fn now(&self) -> Option<Millis> {
         let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let monotonic = Millis::try_from(heard.instant.elapsed().as_millis()).unwrap_or(Millis::MAX);
+        let monotonic =
+            Millis::try_from(heard.instant.elapsed().as_millis()).unwrap_or(Millis::MAX);
         let wall = self.clock.now().as_millisecond() - heard.wall.as_millisecond();
         let elapsed = monotonic.max(Millis::try_from(wall).unwrap_or(0));
         Some(heard.server.saturating_add(elapsed))

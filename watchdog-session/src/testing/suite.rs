@@ -102,14 +102,16 @@ pub async fn the_oldest_is_evicted_beyond_the_limit(store: &dyn SessionStore) {
         .filter(|event| event.action == "evicted")
         .map(|event| (event.session, event.index))
         .collect();
-    let expected: Vec<_> = (0..4).zip(&samples).map(|(index, old)| (old.place.session, index)).collect();
+    let expected: Vec<_> =
+        (0..4).zip(&samples).map(|(index, old)| (old.place.session, index)).collect();
     assert_eq!(evicted, expected);
 }
 
 /// What has expired goes before the limit counts.
 pub async fn a_login_removes_what_has_expired(store: &dyn SessionStore) {
     let (location, now) = (random_location(), time_of(store).await);
-    let (old, live) = (Sample::new(location, now).older_by(9).expired(), Sample::new(location, now).older_by(10));
+    let (old, live) =
+        (Sample::new(location, now).older_by(9).expired(), Sample::new(location, now).older_by(10));
     stored(store, &live).await;
     stored(store, &old).await;
     let fresh = Sample::new(location, now + 1);
@@ -122,7 +124,8 @@ pub async fn a_login_removes_what_has_expired(store: &dyn SessionStore) {
 /// A caller whose clock is off is told so, and nothing changes.
 pub async fn a_creation_time_that_is_off_is_refused(store: &dyn SessionStore) {
     let (location, now) = (random_location(), time_of(store).await);
-    for sample in [Sample::new(location, now + 90_000), Sample::new(location, now).older_by(90_000)] {
+    for sample in [Sample::new(location, now + 90_000), Sample::new(location, now).older_by(90_000)]
+    {
         let created = store.create(&sample.create(5)).await.unwrap();
         assert!(matches!(created, Created::Skewed { floor: 0, .. }), "{created:?}");
         assert_eq!(record_of(store, &sample).await, None);

@@ -68,7 +68,8 @@ fn only_the_one_canonical_spelling_is_accepted() {
     let keys = keys(A, &[]);
     let token = keys.session_token(&session());
     let text = token.expose();
-    for wrong in [format!("{text}="), format!(" {text}"), text.replace(['-', '_'], "+"), format!("{text}A")]
+    for wrong in
+        [format!("{text}="), format!(" {text}"), text.replace(['-', '_'], "+"), format!("{text}A")]
     {
         if wrong != text {
             assert!(keys.session_parts(&wrong).is_err());

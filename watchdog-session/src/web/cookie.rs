@@ -61,7 +61,10 @@ impl SessionCookie {
             return config("SameSite=None needs a secure cookie");
         }
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        if settings.domain.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(is_host))
+        if settings
+            .domain
+            .as_ref()
+            .is_some_and(|name| name.is_empty() || !name.bytes().all(is_host))
         {
             return config("a cookie domain is a host name");
         }

@@ -1,13 +1,17 @@
 -- session.create.v1: stores a new session, prunes expired ones, evicts the oldest over the limit.
 -- ARGV: 5 record, 6 limit, 7 tolerance (ms). Answers {outcome, now, a, b}.
 local record, limit, tolerance = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
--- Where the digest of the session token's secret stands in version 1.
-local function secret(of) return string.sub(of, 59, 90) end
+-- What tells a repeated call: the digest of the session token's secret, in version 1.
+local function secret(of)
+  if #of < 202 then return nil end
+  local head = common(of)
+  return head.version == 1 and head.header == 202 and string.sub(of, 59, 90) or nil
+end
 
 local held = redis.call('HGET', users, 's:' .. session)
 if held then
-  if #held >= 202 and secret(held) == secret(record) then return { 'stored', now, 0, 0 } end
-  return { 'taken', now, 0, 0 }
+  local same = secret(held) and secret(held) == secret(record)
+  return { same and 'stored' or 'taken', now, 0, 0 }
 end
 
 local fresh = common(record)
