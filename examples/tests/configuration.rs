@@ -2,13 +2,19 @@
 //!
 //! `WD_UPDATE=1 cargo test -p watchdog-examples --test configuration` writes the files anew.
 
+#[path = "../config_errors.rs"]
+#[expect(dead_code, reason = "its main is for people")]
+mod config_errors;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use watchdog_audit::AuditConfig;
 use watchdog_core::config::reference::Reference;
 use watchdog_core::config::{AppConfig, ForecastConfig, Loader, NovaConfig, SecurityConfig};
 use watchdog_session::SessionConfig;
 use watchdog_storage::objects::StorageConfig;
+use watchdog_storage::postgres::DbConfig;
 use watchdog_storage::redis::RedisConfig;
 
 /// Every section of the family. A new one is a line here.
@@ -16,8 +22,10 @@ fn reference() -> Reference {
     Reference::new()
         .with::<AppConfig>()
         .with::<SecurityConfig>()
+        .with::<DbConfig>()
         .with::<RedisConfig>()
         .with::<StorageConfig>()
+        .with::<AuditConfig>()
         .with::<SessionConfig>()
         .with::<ForecastConfig>()
         .with::<NovaConfig>()
@@ -41,13 +49,42 @@ fn an_empty_environment_is_a_good_one() {
     let loaded = Loader::from_vars(none).load::<(
         AppConfig,
         SecurityConfig,
+        DbConfig,
         RedisConfig,
         StorageConfig,
+        AuditConfig,
         SessionConfig,
         ForecastConfig,
         NovaConfig,
     )>();
     assert!(loaded.is_ok(), "{loaded:?}");
+}
+
+#[test]
+fn nine_mistakes_give_nine_lines_of_help() {
+    let error = config_errors::load().unwrap_err();
+    let found: Vec<_> = error
+        .problems()
+        .iter()
+        .map(|problem| (problem.variables().join("+"), problem.kind().as_str()))
+        .collect();
+    let found: Vec<_> = found.iter().map(|(names, kind)| (names.as_str(), *kind)).collect();
+    assert_eq!(
+        found,
+        [
+            ("WATCHDOG_AUDIT_RETENTION_DAYS+WATCHDOG_AUDIT_LOG_TTL_SECONDS", "contradictory"),
+            ("WATCHDOG_AUTH_COOKIE_SECURE", "unsafe"),
+            ("WATCHDOG_DB_PASSWORD+WATCHDOG_DB_PASSWORD_FILE", "conflict"),
+            ("WATCHDOG_DB_POOL_SIZE", "malformed"),
+            ("WATCHDOG_DB_PORT", "out_of_range"),
+            ("WATCHDOG_ENCRYPTION_KEY", "unresolved"),
+            ("WATCHDOG_JWT_SECRET_FILE", "unreadable"),
+            ("WATCHDOG_SECRET_KEY", "missing"),
+            ("WATCHDOG_SESION_TIMEOUT", "unknown"),
+        ]
+    );
+    assert_eq!(error.to_string().lines().count(), 1 + 9);
+    assert!(!error.to_string().contains("hunter2"));
 }
 
 #[test]
@@ -63,7 +100,10 @@ fn the_env_example_is_current() {
 #[test]
 fn the_env_example_changes_nothing_when_it_is_copied() {
     let none: [(&str, &str); 0] = [];
-    let loader = Loader::from_vars(none).with_dotenv(root().join(".env.example"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    fs::write(&path, reference().env_example()).unwrap();
+    let loader = Loader::from_vars(none).with_dotenv(path);
     let loaded = loader.load::<(AppConfig, SecurityConfig, RedisConfig, StorageConfig)>();
     assert!(loaded.is_ok(), "{loaded:?}");
 }

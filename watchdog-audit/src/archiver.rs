@@ -59,7 +59,7 @@ pub enum Moment {
 }
 
 /// Hears of every step; with `Break` the run ends there and the next one resumes.
-pub type Observer = dyn Fn(&Step, Moment) -> ControlFlow<()> + Send + Sync;
+pub type Observer<'a> = dyn Fn(&Step, Moment) -> ControlFlow<()> + Send + Sync + 'a;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ struct State {
 /// One run, with what it needs at every step.
 struct Run<'a> {
     archiver: &'a Archiver,
-    observer: &'a Observer,
+    observer: &'a Observer<'a>,
     token: u64,
     archived: Archived,
 }
@@ -140,7 +140,7 @@ impl Archiver {
     /// # Errors
     ///
     /// As of [`run_once`](Self::run_once); [`ErrorKind::Closed`] when the observer ended the run.
-    pub async fn run_observed(&self, observer: &Observer) -> Result<Archived> {
+    pub async fn run_observed(&self, observer: &Observer<'_>) -> Result<Archived> {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
@@ -154,7 +154,7 @@ impl Archiver {
         }
     }
 
-    async fn run(&self, seals_all: bool, observer: &Observer) -> Result<Archived> {
+    async fn run(&self, seals_all: bool, observer: &Observer<'_>) -> Result<Archived> {
         // One run at a time in this process; the lease keeps other processes out.
         let mut state = self.state.lock().await;
         if !self.store.lease(&self.holder, LEASE).await? {
@@ -175,7 +175,7 @@ impl Archiver {
         &self,
         state: &mut State,
         seals_all: bool,
-        observer: &Observer,
+        observer: &Observer<'_>,
     ) -> Result<Archived> {
         self.probe(state).await?;
         let chain = self.archive.refreshed().await?;
@@ -213,7 +213,12 @@ impl Archiver {
     }
 
     /// The fencing token: an epoch that is this archiver's own and the newest.
-    async fn token(&self, state: &mut State, chain: &Chain, observer: &Observer) -> Result<u64> {
+    async fn token(
+        &self,
+        state: &mut State,
+        chain: &Chain,
+        observer: &Observer<'_>,
+    ) -> Result<u64> {
         #[derive(Serialize)]
         struct Epoch<'a> {
             format: &'static str,
@@ -236,8 +241,9 @@ impl Archiver {
             holder: &self.holder,
             begun_at: self.clock.now(),
         };
-        let content = serde_json::to_vec(&epoch)
-            .map_err(|error| Error::new(ErrorKind::Misuse, "epoch is not JSON").with_source(error))?;
+        let content = serde_json::to_vec(&epoch).map_err(|error| {
+            Error::new(ErrorKind::Misuse, "epoch is not JSON").with_source(error)
+        })?;
         self.archive.create_epoch(number, content.into()).await?;
         told(observer, &Step::Epoch, Moment::After)?;
         for partition in 0..self.store.partitions() {
@@ -293,7 +299,9 @@ impl Run<'_> {
             Gate::AlreadyArchived => {}
             Gate::Fenced { newest } => return Err(fenced(self.token, newest)),
             refused @ (Gate::NotSealed | Gate::Mismatch) => {
-                return Err(Error::corrupt(format_args!("the gate refuses {segment}: {refused:?}")));
+                return Err(Error::corrupt(format_args!(
+                    "the gate refuses {segment}: {refused:?}"
+                )));
             }
         }
         self.tell(&Step::Gate(segment), Moment::After)
@@ -375,7 +383,7 @@ impl Run<'_> {
     }
 }
 
-fn told(observer: &Observer, step: &Step, moment: Moment) -> Result<()> {
+fn told(observer: &Observer<'_>, step: &Step, moment: Moment) -> Result<()> {
     match observer(step, moment) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(stopped()),

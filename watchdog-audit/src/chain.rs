@@ -58,7 +58,11 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(kind: FaultKind, place: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        kind: FaultKind,
+        place: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { kind, place: place.into(), detail: detail.into() }
     }
 }
@@ -176,7 +180,8 @@ impl Chain {
             }
             ranged = ranged.saturating_add(range.last - range.first + 1);
         }
-        let held = manifest.objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.entries));
+        let held =
+            manifest.objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.entries));
         if (ranged, held) == (manifest.entries, manifest.entries) {
             Ok(())
         } else {

@@ -111,8 +111,9 @@ impl Line {
 
     /// The bytes of the line, without a newline.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|error| Error::new(ErrorKind::Misuse, "entry is not JSON").with_source(error))?;
+        let bytes = serde_json::to_vec(self).map_err(|error| {
+            Error::new(ErrorKind::Misuse, "entry is not JSON").with_source(error)
+        })?;
         if bytes.len() > MAX_LINE_BYTES {
             return Err(Error::new(
                 ErrorKind::TooLarge,

@@ -246,7 +246,11 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Frame::decode(&altered).unwrap_err().kind(), ErrorKind::Corrupt, "bit {bit}");
+            assert_eq!(
+                Frame::decode(&altered).unwrap_err().kind(),
+                ErrorKind::Corrupt,
+                "bit {bit}"
+            );
         }
         for length in 0..bytes.len() {
             assert!(Frame::decode(&bytes[..length]).is_err(), "length {length}");

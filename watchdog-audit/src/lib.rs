@@ -1,4 +1,96 @@
-//! Audit log
+//! An audit log that cannot silently lose or forge an entry: numbered segments, a verified archive,
+//! signed manifests.
+//!
+//! ```
+//! use watchdog_audit::{AuditLog, EmbeddedStore};
+//! use watchdog_core::{RootKeys, audit::{Actor, Category, Resource}};
+//! use watchdog_storage::objects::Objects;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = AuditLog::builder()
+//!     .with_store(EmbeddedStore::memory()?)
+//!     .with_archive(Objects::memory(), &RootKeys::ephemeral()?)
+//!     .with_encryption(&RootKeys::ephemeral()?)
+//!     .build()
+//!     .await?;
+//! let export = Resource::new("report", "2026-q1");
+//! let operation = log.begin(Category::Access, Actor::user("alice"), "report.export", export).await?;
+//! operation.succeed().await?; // dropped instead, it is recorded as `unknown`
+//! assert_eq!(log.seal_and_archive().await?.entries, 1);
+//! assert!(log.verify().await?.is_sound());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Model
+//!
+//! A process is a *writer* and numbers its entries 1, 2, 3, … without gaps. Batches of them go as
+//! *frames* into the open *segment* of a partition. A segment is *sealed* by size or age and never
+//! changes again. The *archiver* writes its lines to the bucket, reads them back, and commits a
+//! signed *manifest* that names the one before. Only then does the *gate* let the segment expire.
+//!
+//! # What it guarantees
+//!
+//! - [`AuditLog::record`] answers when the store has acknowledged the entry. The embedded store has
+//!   then synced it to the disk: it survives `kill -9` and a power cut. Redis has then taken it; what
+//!   survives the loss of the primary is up to its replication. A writer keeps its last 8 MiB of
+//!   acknowledged frames and sends them again when a promoted replica lacks them; what was lost
+//!   beyond that is declared in the log as `audit.entries_lost`.
+//! - No segment has a life that ends before its archive was read back and verified: an archiver that
+//!   sleeps for a year loses nothing. Afterwards its last entry lives exactly the retention
+//!   (90 days by default).
+//! - Each entry stands in the archive once: also when the archiver is killed at any step, when two
+//!   run at once, and when the bucket fails or acknowledges what it did not store.
+//! - [`AuditLog::verify`] names the first thing that does not fit: a missing object, an altered byte,
+//!   a dropped, inserted or reordered entry, a truncated chain, a wrong signature, a gap in a
+//!   writer's sequence. Two deleted neighbours do not hide each other.
+//! - Entries take at most 64 KiB each, batches 256 entries or 64 KiB, the queue 8192 entries. A full
+//!   queue makes callers wait, up to the record timeout; nothing is dropped silently.
+//!
+//! # Where it ends
+//!
+//! - While the store is down entries wait in memory: those that wait are lost when the process is
+//!   killed, and their callers never got a receipt. There is no spool on disk.
+//! - Somebody who has the signing key and can write to bucket and store can write another history.
+//!   Somebody who has only the bucket cannot. Who cuts the end of the chain *and* empties the store
+//!   is not noticed: nothing outside of both knows how far the chain went.
+//! - The same entry recorded again is recognised among the last 65 536 of one process. Another
+//!   process stores it again, under the same id.
+//! - Subject keys are derived from the encryption root. They cannot be erased one by one yet; the
+//!   line format and the [`SubjectKeys`] port are ready for keys that can.
+//! - `resource`, `action`, `request_id` and `trace_id` are not sealed. Equal actors have equal
+//!   pseudonyms, and whoever has the root key can tell whose.
+//! - A segment the store has damaged stops the archive of its partition, loudly: it is neither
+//!   skipped nor expires.
+//! - Two archivers on a bucket that ignores create-only (Garage 2.5) are kept apart by the fencing
+//!   token in the store alone. In the instant between the check of the token and the write a paused
+//!   archiver can overwrite a manifest; the entries stay in the store's segments until the gate, and
+//!   verification names the broken chain.
+//! - A process that archives or queries keeps what the manifests say in memory, about 1 KiB each.
+//!
+//! # Configuration
+//!
+//! [`AuditConfig`] reads `WATCHDOG_AUDIT_*`: `ENABLED`, `LOG_LEVEL`, `RETENTION_DAYS` or
+//! `LOG_TTL_SECONDS` (either alone decides), `ENCRYPTION_ENABLED`, `STORE` (`redis`, `embedded`),
+//! `RETENTION_<CATEGORY>_DAYS`, `SEGMENT_MAX_BYTES`, `SEGMENT_MAX_AGE`, `SPOOL_DIRECTORY`,
+//! `PARTITIONS`. On Redis with `maxmemory-policy allkeys-*` the log does not start: such a server
+//! evicts what is not archived.
+//!
+//! # Features
+//!
+//! `embedded` (a local file, by redb), `redis`, `objects` (the archive, on a local directory or S3),
+//! all on by default; `testing` brings the conformance suite for stores.
+//!
+//! # What it does not do
+//!
+//! It does not decide who may read: [`AuditLog::query`] asks for no role. It does not apply the
+//! archive's retention per category to the bucket.
+//!
+//! # How to extend it
+//!
+//! Implement [`SegmentStore`] and run `testing::conformance` on it. Implement [`SubjectKeys`] to keep
+//! data keys elsewhere. [`format`](mod@format) says what another reader needs to know.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "objects")]
@@ -10,6 +102,7 @@ mod chain;
 mod config;
 mod entry;
 mod error;
+pub mod format;
 mod frame;
 mod hex;
 mod live;

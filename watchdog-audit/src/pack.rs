@@ -59,9 +59,8 @@ pub(crate) fn pack_segment(
                 continue;
             }
             count(&mut packed, chain, segment, &line)?;
-            let object = open
-                .entry((line.category, day(line.recorded_at)))
-                .or_insert_with(|| Open {
+            let object =
+                open.entry((line.category, day(line.recorded_at))).or_insert_with(|| Open {
                     lines: Vec::new(),
                     tree: Tree::default(),
                     entries: 0,
@@ -82,12 +81,7 @@ pub(crate) fn pack_segment(
     Ok(packed)
 }
 
-fn count(
-    packed: &mut PackedSegment,
-    chain: &Chain,
-    segment: SegmentId,
-    line: &Line,
-) -> Result<()> {
+fn count(packed: &mut PackedSegment, chain: &Chain, segment: SegmentId, line: &Line) -> Result<()> {
     let before = packed
         .writers
         .get(&line.writer)

@@ -187,8 +187,9 @@ impl Sealed {
         let mut content = vec![0; NONCE_LEN];
         watchdog_core::fill_random(&mut content)?;
         let nonce = Nonce::try_assume_unique_for_key(&content).map_err(|_| refused())?;
-        serde_json::to_writer(&mut content, &personal)
-            .map_err(|error| Error::new(ErrorKind::Misuse, "details are not JSON").with_source(error))?;
+        serde_json::to_writer(&mut content, &personal).map_err(|error| {
+            Error::new(ErrorKind::Misuse, "details are not JSON").with_source(error)
+        })?;
         let aad = bound(writer, sequence, &key.label);
         let tag = key
             .key

@@ -138,14 +138,7 @@ pub struct Partition {
 
 impl Default for Partition {
     fn default() -> Self {
-        Self {
-            open: 1,
-            totals: Totals::default(),
-            frames: 0,
-            last_millis: 0,
-            fence: 0,
-            head: None,
-        }
+        Self { open: 1, totals: Totals::default(), frames: 0, last_millis: 0, fence: 0, head: None }
     }
 }
 
@@ -382,11 +375,14 @@ mod tests {
 
     #[test]
     fn a_segment_is_due_by_size_or_age() {
-        let due = |partition: &mut Partition, first, now| {
-            match partition.append(request(1, first, 1), first - 1, LIMITS, now) {
-                Appended::Stored { is_due, .. } => is_due,
-                other => panic!("{other:?}"),
-            }
+        let due = |partition: &mut Partition, first, now| match partition.append(
+            request(1, first, 1),
+            first - 1,
+            LIMITS,
+            now,
+        ) {
+            Appended::Stored { is_due, .. } => is_due,
+            other => panic!("{other:?}"),
         };
         let mut by_size = Partition::default();
         assert_eq!([due(&mut by_size, 1, 0), due(&mut by_size, 2, 0)], [false, false]);

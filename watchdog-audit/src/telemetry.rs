@@ -3,7 +3,9 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use watchdog_core::audit::Entry;
 
 use crate::config::MirrorLevel;

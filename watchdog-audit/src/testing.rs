@@ -60,8 +60,7 @@ pub async fn conformance(store: &dyn SegmentStore) {
     assert!(store.partitions() >= 1);
     store.preflight().await.unwrap();
     store.ping().await.unwrap();
-    let [first, second, third] =
-        [1, 2, 3].map(|number| SegmentId { partition: 0, number });
+    let [first, second, third] = [1, 2, 3].map(|number| SegmentId { partition: 0, number });
     assert_eq!(store.expiry(first).await.unwrap(), Expiry::Missing);
     appends_in_order(store, first).await;
     sealing_opens_the_next(store, first, second).await;
@@ -109,12 +108,14 @@ async fn appends_in_order(store: &dyn SegmentStore, open: SegmentId) {
     let last_page = store.frames(open, first_page.last().map(|(id, _)| *id), 3).await.unwrap();
     let frames: Vec<_> =
         first_page.iter().chain(&last_page).map(|(_, frame)| frame.clone()).collect();
-    let written =
-        [frame(alice, 1, 3), frame(bob, 1, 1), frame(alice, 4, 2), frame(alice, 6, 1)];
+    let written = [frame(alice, 1, 3), frame(bob, 1, 1), frame(alice, 4, 2), frame(alice, 6, 1)];
     assert_eq!(frames, written, "what is read is what was written");
     let held = store.partition(0).await.unwrap();
     assert_eq!((held.open, held.totals.entries, held.totals.frames), (1, 7, 4));
-    assert_eq!(held.totals.bytes, written.iter().map(|frame| frame.encode().len() as u64).sum());
+    assert_eq!(
+        held.totals.bytes,
+        written.iter().map(|frame| frame.encode().len() as u64).sum::<u64>()
+    );
     assert_eq!(store.expiry(open).await.unwrap(), Expiry::Never);
 }
 

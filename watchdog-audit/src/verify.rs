@@ -244,7 +244,8 @@ async fn segment_waits(
         }
         Err(error) => return Err(error),
     }
-    let is_short = totals.is_some_and(|totals| (totals.entries, totals.frames) != (entries, frames));
+    let is_short =
+        totals.is_some_and(|totals| (totals.entries, totals.frames) != (entries, frames));
     if is_short || hole.is_some() {
         // It may have passed the gate and expired since it was listed.
         let sealed = store.sealed(segment.partition).await?;

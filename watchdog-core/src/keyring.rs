@@ -474,4 +474,58 @@ mod tests {
         let keys = roots(A, &[]).cipher("p").unwrap();
         assert_ne!(keys.seal(b"", b"value").unwrap(), keys.seal(b"", b"value").unwrap());
     }
+
+    /// Computed with another implementation of RFC 5869, itself checked against its appendix A.1.
+    /// Whoever changes a derivation makes every stored token and sealed value worthless.
+    #[test]
+    fn derived_keys_are_what_they_always_were() {
+        let derived = roots(A, &[]).derive("session/token/v1").unwrap();
+        let (id, key) = &derived[0];
+        assert_eq!(id.to_string(), "95f25561");
+        assert_eq!(
+            hex(key.expose()),
+            "30796b7861075472394251da9439ce8f979ffe23fefafc0840d3e0f89f10f2a4"
+        );
+        assert_eq!(
+            hex(&roots(A, &[]).mac("session/token/v1").unwrap().tag(b"message")),
+            "8c0865a2fc6bc32a10d411ad19de15ca14532713b84d98fd2cdc95e7f3c6d510"
+        );
+    }
+
+    /// Sealed by another implementation of AES-256-GCM.
+    #[test]
+    fn a_value_sealed_long_ago_opens() {
+        let sealed = "0195f25561000102030405060708090a0b41886f2691542ba7aaf91966ecc42070615276bc71";
+        let sealed: Vec<u8> = (0..sealed.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&sealed[at..at + 2], 16).unwrap())
+            .collect();
+        let keys = roots(A, &[]).cipher("session/token/v1").unwrap();
+        assert_eq!(keys.open(b"here", &sealed).unwrap(), b"value");
+        assert_eq!(sealed.len(), SEAL_OVERHEAD + b"value".len());
+    }
+
+    #[test]
+    fn a_new_secret_seals_and_a_retired_one_still_opens() {
+        let old = roots(A, &[]).cipher("p").unwrap();
+        let new = roots(B, &[A]).cipher("p").unwrap();
+        let sealed = old.seal(b"", b"value").unwrap();
+        assert_eq!(new.open(b"", &sealed).unwrap(), b"value");
+        assert_ne!(new.current(), old.current());
+        assert!(old.open(b"", &new.seal(b"", b"value").unwrap()).is_err());
+        assert!(roots(B, &[]).cipher("p").unwrap().open(b"", &sealed).is_err());
+    }
+
+    #[test]
+    fn ephemeral_rings_differ() {
+        let (one, two) = (KeyRing::ephemeral().unwrap(), KeyRing::ephemeral().unwrap());
+        let tag = |keys: &RootKeys| keys.mac("p").unwrap().tag(b"message");
+        assert_ne!(tag(&one.secret), tag(&two.secret));
+        assert_ne!(tag(&one.secret), tag(&one.jwt));
+        assert_ne!(tag(&one.jwt), tag(&one.encryption));
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }

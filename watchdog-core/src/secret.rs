@@ -103,3 +103,49 @@ impl<T: Zeroize> JsonSchema for Secret<T> {
         json_schema!({ "type": "string", "format": "password", "writeOnly": true })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Holder {
+        password: Secret<String>,
+        bytes: Option<Secret<Vec<u8>>>,
+    }
+
+    fn holder(password: &str) -> Holder {
+        Holder { password: password.into(), bytes: Some(Secret::new(password.into())) }
+    }
+
+    #[test]
+    fn no_format_shows_the_value() {
+        let holder = holder("hunter2");
+        let json = serde_json::to_string(&holder).unwrap();
+        assert_eq!(json, r#"{"password":null,"bytes":null}"#);
+        let text = format!("{holder:?} {holder:#?} {} {:>40}", holder.password, holder.password);
+        assert!(!text.contains("hunter2") && !text.contains("104"), "{text}");
+        assert_eq!(text.matches(REDACTED).count(), 6);
+    }
+
+    #[test]
+    fn equality_looks_at_the_value() {
+        assert_eq!(holder("a"), holder("a"));
+        assert_ne!(holder("a"), holder("b"));
+        assert_ne!(holder("a"), holder("aa"));
+    }
+
+    #[test]
+    fn it_reads_what_its_type_reads() {
+        let holder: Holder = serde_json::from_str(r#"{"password":"0123"}"#).unwrap();
+        assert_eq!((holder.password.expose(), holder.bytes), ("0123", None));
+        assert!(serde_json::from_str::<Holder>(r#"{"password":null}"#).is_err());
+    }
+
+    #[test]
+    fn the_schema_says_that_it_is_a_secret() {
+        let schema = schemars::schema_for!(Secret<String>).to_value();
+        assert_eq!((&schema["format"], &schema["writeOnly"]), (&"password".into(), &true.into()));
+        assert!(schema.get("default").is_none());
+    }
+}

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stand_ins::{AuditConfig, DbConfig, SessionConfig};
 use watchdog_core::config::{
-    AppConfig, ByteSize, ConfigError, Environment, ForecastConfig, Loader, NovaConfig, Origin,
-    Problem, ProblemKind, Section, SecurityConfig,
+    AppConfig, ByteSize, Check, ConfigError, Environment, ForecastConfig, Loader, NovaConfig,
+    Origin, Problem, ProblemKind, Section, SecurityConfig,
 };
 use watchdog_core::{Error, ErrorKind, Secret, SecretSource};
 
@@ -51,7 +51,7 @@ fn nine_mistakes_give_nine_lines() {
     insta::assert_snapshot!(error, @r#"
     configuration is not usable: 9 problems (environment: production)
       WATCHDOG_AUDIT_RETENTION_DAYS, WATCHDOG_AUDIT_LOG_TTL_SECONDS are contradictory [env:WATCHDOG_AUDIT_RETENTION_DAYS, env:WATCHDOG_AUDIT_LOG_TTL_SECONDS]; expected one retention; set one of the two, or days * 86400 = seconds
-      WATCHDOG_AUDIT_SIGNING_KEY_FILE is unreadable [env:WATCHDOG_AUDIT_SIGNING_KEY_FILE]; expected a file that holds the secret; no such file: is the secret mounted?
+      WATCHDOG_AUDIT_SIGNING_KEY_FILE is unreadable [env:WATCHDOG_AUDIT_SIGNING_KEY_FILE]; expected a file that holds the secret; no such file: is it mounted?
       WATCHDOG_AUTH_COOKIE_SECURE is unsafe [env:WATCHDOG_AUTH_COOKIE_SECURE]; expected true; anybody on the way could read the session cookie: serve over TLS
       WATCHDOG_DB_PASSWORD, WATCHDOG_DB_PASSWORD_FILE are set twice [env:WATCHDOG_DB_PASSWORD]; expected one of the two; unset one of them
       WATCHDOG_DB_POOL_SIZE is malformed [env:WATCHDOG_DB_POOL_SIZE]; expected a whole number from 1 to 1000; without it the default is 5
@@ -472,4 +472,93 @@ fn the_sections_of_the_family_have_the_documented_defaults() {
         ("2years", 0.8)
     );
     assert_eq!((nova.rate_limit.to_string().as_str(), nova.timeout.as_secs()), ("100/min", 30));
+}
+
+/// A section whose rules look around.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct RulesConfig {
+    first: u32,
+    second: Option<u32>,
+    part: Part,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Part {
+    depth: u32,
+    label: Option<String>,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { depth: 1, label: None }
+    }
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self { first: 1, second: None, part: Part { depth: 7, label: None } }
+    }
+}
+
+impl Section for RulesConfig {
+    const NAME: &'static str = "rules";
+    const PREFIX: &'static str = "RULES";
+
+    fn check(&self, check: &mut Check<'_>) {
+        if check.is_variable_set("WATCHDOG_REDIS_URL") {
+            check.warn(&["first"], "there is a Redis");
+        }
+        if check.is_set("part.label") && self.first == 2 {
+            check.problem(&["first"], "not 2", "hint");
+        }
+        if self.first == 3 {
+            check.problem(&["second"], "something beside 3", "hint");
+        }
+        if self.first == 4 {
+            check.problem(&["first", "part.depth"], "no 4", "hint");
+        }
+        check.unsafe_in_production(&["second"], "a second", "hint");
+        check.unsafe_in_production(&["first", "part.depth"], "something safe", "hint");
+    }
+}
+
+#[test]
+fn rules_see_what_is_set_and_where_it_runs() {
+    let load =
+        |vars: &[(&str, &str)]| Loader::from_vars(vars.iter().copied()).load::<RulesConfig>();
+    let kinds = |vars: &[(&str, &str)]| summary(&load(vars).unwrap_err());
+    assert!(load(&[]).unwrap().warnings().is_empty());
+    assert_eq!(load(&[("WATCHDOG_REDIS_URL_FILE", "/x")]).unwrap().warnings().len(), 1);
+    assert!(load(&[("RULES_FIRST", "2")]).is_ok());
+    assert_eq!(kinds(&[("RULES_FIRST", "2"), ("RULES_PART_LABEL", "x")]), ["RULES_FIRST refused"]);
+    assert_eq!(kinds(&[("RULES_FIRST", "3")]), ["RULES_SECOND missing"]);
+    assert_eq!(kinds(&[("RULES_FIRST", "4")]), ["RULES_FIRST+RULES_PART_DEPTH contradictory"]);
+    assert_eq!(
+        kinds(&[("WATCHDOG_ENV", "staging")]),
+        ["RULES_FIRST+RULES_PART_DEPTH unsafe", "RULES_SECOND missing"]
+    );
+    // The rule that names a malformed field is silent: the first problem is the cause.
+    assert_eq!(
+        kinds(&[("WATCHDOG_ENV", "staging"), ("RULES_PART_DEPTH", "x")]),
+        ["RULES_PART_DEPTH malformed", "RULES_SECOND missing"]
+    );
+}
+
+#[test]
+fn rules_see_the_table_of_a_section_that_is_not_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.toml");
+    fs::write(&path, "[redis]\nurl = \"redis://cache\"\n").unwrap();
+    let none: [(&str, &str); 0] = [];
+    let loaded = Loader::from_vars(none).with_file(&path).load::<RulesConfig>().unwrap();
+    assert_eq!(loaded.warnings().len(), 1);
+}
+
+#[test]
+fn a_part_that_is_set_in_part_keeps_the_defaults_of_the_whole() {
+    let loaded = Loader::from_vars([("RULES_PART_LABEL", "x")]).load::<RulesConfig>().unwrap();
+    assert_eq!((loaded.part.depth, loaded.part.label.as_deref()), (7, Some("x")));
+    assert_eq!(loaded.origin("RULES_PART_DEPTH"), Some(&Origin::Default));
 }

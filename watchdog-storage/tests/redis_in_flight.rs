@@ -1,6 +1,7 @@
 //! What happens to a command that is under way when something breaks. The names of these tests
 //! stand in the table of `watchdog_storage::redis`.
 #![expect(clippy::unwrap_used, reason = "a test states what it expects")]
+#![expect(clippy::print_stdout, reason = "the measured outage is worth reading")]
 
 use std::time::{Duration, Instant};
 

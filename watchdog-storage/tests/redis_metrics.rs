@@ -1,5 +1,4 @@
 //! What the seam counts: in a process of its own, since the recorder is one for the process.
-#![expect(clippy::unwrap_used, reason = "a test states what it expects")]
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use watchdog_storage::redis::{Redis, RedisConfig, Script};

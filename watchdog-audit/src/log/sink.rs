@@ -43,7 +43,8 @@ impl HealthCheck for AuditLog {
             return CheckReport::unknown("the store did not tell what waits for the archive");
         };
         telemetry::unarchived_age(age);
-        let is_late = inner.unarchived_ttl.is_none() && age > inner.limits.max_age * LATE_AFTER_AGES;
+        let is_late =
+            inner.unarchived_ttl.is_none() && age > inner.limits.max_age * LATE_AFTER_AGES;
         let report = if is_late {
             CheckReport::warn("entries wait long for the archive")
         } else {

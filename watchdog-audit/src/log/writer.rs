@@ -192,11 +192,7 @@ impl Writer {
         };
         batch.frame.push(&line.encode()?, recorded_at.as_millisecond())?;
         self.next += 1;
-        Ok(Receipt {
-            writer: self.id,
-            sequence: place.sequence,
-            partition: self.segment.partition,
-        })
+        Ok(Receipt { writer: self.id, sequence: place.sequence, partition: self.segment.partition })
     }
 
     fn answer(&self, ack: Option<Ack>, answer: Result<Receipt>) {
@@ -317,7 +313,12 @@ impl Writer {
         vec![declaring, anew]
     }
 
-    async fn take_again(&mut self, batch: &mut Batch, entry: Result<Entry>, acks: Vec<Option<Ack>>) {
+    async fn take_again(
+        &mut self,
+        batch: &mut Batch,
+        entry: Result<Entry>,
+        acks: Vec<Option<Ack>>,
+    ) {
         let failed = match entry {
             Ok(entry) => {
                 let id = entry.id;
@@ -344,7 +345,9 @@ enum Undelivered {
     Failed(Error),
     /// The writer cannot go on under its id: acknowledged entries are gone from the store and not
     /// kept here either, or somebody else writes under it.
-    Superseded { lost: Option<WriterRange> },
+    Superseded {
+        lost: Option<WriterRange>,
+    },
 }
 
 impl From<Error> for Undelivered {

@@ -15,8 +15,8 @@ use watchdog_core::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::segment::{
-    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing,
-    SegmentId, SegmentLimits, Totals, expires_at,
+    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId,
+    SegmentLimits, Totals, expires_at,
 };
 use crate::store::SegmentStore;
 

@@ -131,9 +131,10 @@ impl SegmentStore for RedisStore {
             .map_err(storage("redis did not take a frame"))?;
         let answer = Answer::new(&answer)?;
         match answer.verdict {
-            "stored" => {
-                Ok(Appended::Stored { frame: answer.text(2)?.parse()?, is_due: answer.number(1)? == 1 })
-            }
+            "stored" => Ok(Appended::Stored {
+                frame: answer.text(2)?.parse()?,
+                is_due: answer.number(1)? == 1,
+            }),
             "duplicate" => Ok(Appended::Duplicate { high_water: answer.number(1)? }),
             "out_of_order" => Ok(Appended::OutOfOrder { high_water: answer.number(1)? }),
             "not_open" => Ok(Appended::NotOpen { open: answer.number(1)? }),
@@ -239,7 +240,9 @@ impl SegmentStore for RedisStore {
                 [(name, bytes)] if name.as_ref() == b"d" => {
                     Ok((entry.id.parse()?, Frame::decode(bytes)?))
                 }
-                _ => Err(Error::corrupt(format_args!("entry {} of {segment} is no frame", entry.id))),
+                _ => {
+                    Err(Error::corrupt(format_args!("entry {} of {segment} is no frame", entry.id)))
+                }
             })
             .collect()
     }

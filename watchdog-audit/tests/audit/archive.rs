@@ -19,7 +19,7 @@ use crate::bench::{assert_archived, assert_waiting_never_expires, entry, keys, l
 const FIRST: SegmentId = SegmentId { partition: 0, number: 1 };
 
 /// Every file below a directory.
-pub fn files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -50,7 +50,11 @@ async fn a_segment_leaves_the_store_when_its_last_entry_has_lived_the_ttl() {
     let clock = ManualClock::default();
     let store = EmbeddedStore::memory().unwrap().with_clock(Arc::new(clock.clone()));
     let store: Arc<dyn SegmentStore> = Arc::new(store);
-    let config = AuditConfig { log_ttl_seconds: Some(3600), ..AuditConfig::default() };
+    let config = AuditConfig {
+        log_ttl_seconds: Some(3600),
+        segment_max_age: Duration::from_secs(1800),
+        ..AuditConfig::default()
+    };
     let log = AuditLog::builder()
         .with_config(&config)
         .with_shared_store(Arc::clone(&store))

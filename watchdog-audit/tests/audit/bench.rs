@@ -13,12 +13,12 @@ use watchdog_storage::redis::{Redis, RedisConfig};
 use watchdog_storage::testing::redis::shared;
 
 /// The root keys of every test.
-pub fn keys() -> RootKeys {
+pub(crate) fn keys() -> RootKeys {
     RootKeys::new(&Secret::from("a secret of at least thirty-two bytes"), &[]).unwrap()
 }
 
 /// Entry number `n`: its time, category, actor and action follow from the number.
-pub fn entry(n: u64) -> Entry {
+pub(crate) fn entry(n: u64) -> Entry {
     let category = Category::ALL[usize::try_from(n % 4).unwrap()];
     let seconds = 1_767_225_600 + i64::try_from(n).unwrap();
     Entry::new(
@@ -34,11 +34,11 @@ pub fn entry(n: u64) -> Entry {
 }
 
 /// A log that does nothing unless it is asked to.
-pub async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> AuditLog {
+pub(crate) async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> AuditLog {
     log_with(AuditConfig::default(), store, bucket).await
 }
 
-pub async fn log_with(
+pub(crate) async fn log_with(
     config: AuditConfig,
     store: Arc<dyn SegmentStore>,
     bucket: &Objects,
@@ -55,14 +55,14 @@ pub async fn log_with(
 }
 
 /// Records the entries with these numbers, one after the other.
-pub async fn record(log: &AuditLog, numbers: std::ops::Range<u64>) {
+pub(crate) async fn record(log: &AuditLog, numbers: std::ops::Range<u64>) {
     for n in numbers {
         log.record(entry(n)).await.unwrap();
     }
 }
 
 /// The numbers of every entry a query finds, in its order: live and archived, page by page.
-pub async fn numbers(log: &AuditLog) -> Vec<u64> {
+pub(crate) async fn numbers(log: &AuditLog) -> Vec<u64> {
     let mut query = Query::new().with_order(Order::OldestFirst).with_limit(1000);
     let mut numbers = Vec::new();
     loop {
@@ -77,7 +77,7 @@ pub async fn numbers(log: &AuditLog) -> Vec<u64> {
 }
 
 /// Asserts that the archive holds exactly these entries, each once, and verifies.
-pub async fn assert_archived(log: &AuditLog, wanted: std::ops::Range<u64>) {
+pub(crate) async fn assert_archived(log: &AuditLog, wanted: std::ops::Range<u64>) {
     let report = log.verify().await.unwrap();
     assert_eq!(report.fault, None);
     assert_eq!(report.waiting, 0, "everything is archived");
@@ -89,7 +89,7 @@ pub async fn assert_archived(log: &AuditLog, wanted: std::ops::Range<u64>) {
 }
 
 /// Asserts that no segment that waits for the gate has a life that ends.
-pub async fn assert_waiting_never_expires(store: &dyn SegmentStore) {
+pub(crate) async fn assert_waiting_never_expires(store: &dyn SegmentStore) {
     for partition in 0..store.partitions() {
         let held = store.partition(partition).await.unwrap();
         let mut waiting: Vec<_> =
@@ -105,7 +105,7 @@ pub async fn assert_waiting_never_expires(store: &dyn SegmentStore) {
 }
 
 /// A client of the shared server with keys nobody else uses; `None` without a server.
-pub async fn redis() -> Option<Redis> {
+pub(crate) async fn redis() -> Option<Redis> {
     let mut config = RedisConfig::from_url(&shared()?.url()).unwrap();
     config.key_prefix = format!("t{}", Uuid::now_v7().simple());
     Some(Redis::connect(&config).await.unwrap())

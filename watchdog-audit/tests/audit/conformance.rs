@@ -75,8 +75,7 @@ struct Model {
     held: BTreeMap<u64, (u64, bool)>,
 }
 
-const LIMITS: SegmentLimits =
-    SegmentLimits { max_bytes: 3000, max_age: Duration::from_secs(3600) };
+const LIMITS: SegmentLimits = SegmentLimits { max_bytes: 3000, max_age: Duration::from_secs(3600) };
 const TTL: Duration = Duration::from_secs(3600);
 
 fn near(base: u64, offset: i8) -> u64 {

@@ -12,23 +12,23 @@ use watchdog_audit::segment::{
 use watchdog_audit::{Error, ErrorKind, Frame, Result, SegmentStore};
 
 #[derive(Debug)]
-pub struct Faulty {
+pub(crate) struct Faulty {
     inner: Arc<dyn SegmentStore>,
     is_down: AtomicBool,
     replies_to_lose: AtomicUsize,
 }
 
 impl Faulty {
-    pub fn new(inner: Arc<dyn SegmentStore>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn SegmentStore>) -> Self {
         Self { inner, is_down: AtomicBool::new(false), replies_to_lose: AtomicUsize::new(0) }
     }
 
-    pub fn take_down(&self, is_down: bool) {
+    pub(crate) fn take_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
 
     /// The next calls that write are done, and fail.
-    pub fn lose_replies(&self, count: usize) {
+    pub(crate) fn lose_replies(&self, count: usize) {
         self.replies_to_lose.store(count, Ordering::SeqCst);
     }
 

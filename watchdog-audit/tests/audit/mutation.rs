@@ -193,5 +193,8 @@ async fn dropped_inserted_reordered_and_altered_entries_are_named() {
         let other = &archive.objects()[0];
         Restored::change(&path, &std::fs::read(other).unwrap())
     };
-    assert_eq!(archive.fault().await.place, path.strip_prefix(archive.directory.path()).unwrap().to_string_lossy());
+    assert_eq!(
+        archive.fault().await.place,
+        path.strip_prefix(archive.directory.path()).unwrap().to_string_lossy()
+    );
 }

@@ -58,9 +58,11 @@ async fn an_expired_segment_leaves_redis_by_itself_and_stays_in_the_archive() {
     let log = log_with(config, store.clone(), &Objects::memory()).await;
     record(&log, 0..10).await;
     log.seal_and_archive().await.unwrap();
-    watchdog_storage::testing::eventually("the segment expires", Duration::from_secs(5), async || {
-        store.expiry(FIRST).await.unwrap() == Expiry::Missing
-    })
+    watchdog_storage::testing::eventually(
+        "the segment expires",
+        Duration::from_secs(5),
+        async || store.expiry(FIRST).await.unwrap() == Expiry::Missing,
+    )
     .await;
     assert_archived(&log, 0..10).await;
 }
@@ -114,11 +116,7 @@ async fn acknowledged_entries_a_failover_lost_are_sent_again() {
     let keys = [["m"], ["hw"], ["1"]].map(|parts| redis.keys().key("a", "0", &parts));
     let writer = log.writer().to_string();
     let lost = redis
-        .call(
-            &ROLL_BACK,
-            &[&keys[0], &keys[1], &keys[2]],
-            &[10_i64.into(), writer.as_str().into()],
-        )
+        .call(&ROLL_BACK, &[&keys[0], &keys[1], &keys[2]], &[10_i64.into(), writer.as_str().into()])
         .await
         .unwrap();
     assert_eq!(lost, watchdog_storage::redis::Value::Integer(10));

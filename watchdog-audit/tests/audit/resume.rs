@@ -120,9 +120,9 @@ async fn two_archivers_at_once_archive_each_entry_once() {
         ];
         record(&logs[0], 0..20).await;
         record(&logs[1], 20..40).await;
-        let runs = logs.clone().map(|log| {
-            tokio::spawn(async move { log.seal_and_archive().await.unwrap() })
-        });
+        let runs = logs
+            .clone()
+            .map(|log| tokio::spawn(async move { log.seal_and_archive().await.unwrap() }));
         for run in runs {
             run.await.unwrap();
         }

@@ -23,7 +23,7 @@ type Values = BTreeMap<Vec<String>, Value>;
 pub struct Assembly<'a> {
     environment: Environment,
     tables: &'a [Table],
-    values: Vec<Values>,
+    pub(super) values: Vec<Values>,
     next: usize,
     elsewhere: &'a BTreeSet<String>,
     /// Variables something is wrong with already.
@@ -183,7 +183,7 @@ fn longest_prefix<'a>(table: &'a Table, path: &[String]) -> Option<&'a Leaf> {
 /// The values as a tree. A nested struct of which one value is set gets its other values from the
 /// default that the outer struct has for it, as the reference shows them: serde alone would take
 /// the default of the inner type.
-fn tree(table: &Table, values: &Values) -> Value {
+pub(super) fn tree(table: &Table, values: &Values) -> Value {
     let mut root = Map::new();
     for leaf in &table.leaves {
         let value = match values.get(&leaf.path) {

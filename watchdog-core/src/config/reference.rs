@@ -43,7 +43,9 @@ impl Reference {
     #[must_use]
     pub fn with<S: Sections>(mut self) -> Self {
         S::describe(&mut self.tables);
-        if let Err(error) = Loader::from_vars([(ENV, "production")]).load::<S>() {
+        // Production has a Redis; what is needed only without one is not needed.
+        let production = [(ENV, "production"), ("WATCHDOG_REDIS_URL", "redis://localhost")];
+        if let Err(error) = Loader::from_vars(production).load::<S>() {
             let missing = |problem: &&super::Problem| problem.kind() == ProblemKind::Missing;
             let missing = error.problems().iter().filter(missing);
             self.needed.extend(missing.flat_map(|problem| problem.variables().to_vec()));

@@ -54,7 +54,7 @@ pub(super) fn read_bounded(path: &Path) -> Result<String, Refusal> {
 
 fn explain(error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "no such file: is the secret mounted?".into(),
+        ErrorKind::NotFound => "no such file: is it mounted?".into(),
         ErrorKind::PermissionDenied => {
             "permission denied: let the user of this process read the file".into()
         }

@@ -1,6 +1,5 @@
 //! Counts and times of the calls.
 
-use std::sync::Once;
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -11,15 +10,12 @@ const REQUESTS: &str = "watchdog_storage_objects_requests_total";
 const DURATION: &str = "watchdog_storage_objects_duration_seconds";
 
 pub(super) fn describe() {
-    static DESCRIBED: Once = Once::new();
-    DESCRIBED.call_once(|| {
-        describe_counter!(REQUESTS, Unit::Count, "Calls of the object store, by outcome.");
-        describe_histogram!(
-            DURATION,
-            Unit::Seconds,
-            "Duration of calls of the object store, retries and content included."
-        );
-    });
+    describe_counter!(REQUESTS, Unit::Count, "Calls of the object store, by outcome.");
+    describe_histogram!(
+        DURATION,
+        Unit::Seconds,
+        "Duration of calls of the object store, retries and content included."
+    );
 }
 
 pub(super) fn record<T>(operation: &'static str, duration: Duration, outcome: &Result<T>) {

@@ -1,0 +1,68 @@
+//! The formats, precise enough to write another reader.
+//!
+//! Everything carries a version. A reader refuses a version it does not know.
+//!
+//! # Line
+//!
+//! One entry is one line of JSON in UTF-8 without a newline in it, at most 65 536 bytes. The bytes
+//! of the line are made once, by the process that takes the entry; store, archive and hashes carry
+//! them unchanged.
+//!
+//! | field | |
+//! |---|---|
+//! | `v` | 1 |
+//! | `writer` | 32 hexadecimal digits: one run of one process |
+//! | `seq` | number in the writer's sequence: 1, 2, 3, … without gaps |
+//! | `recorded_at`, `occurred_at` | RFC 3339 in UTC |
+//! | `id` | UUID of the entry |
+//! | `category` | `application`, `database`, `access`, `security` |
+//! | `actor` | `{"type", "id"}`; without `id` when sealed |
+//! | `action`, `resource` `{"type", "id"}`, `outcome` | `success`, `denied`, `failure`, `unknown` |
+//! | `client` `{"ip", "user_agent"}`, `request_id`, `trace_id`, `details` | when there are any |
+//! | `sealed` | `{"subject", "key", "box"}` in place of actor id, client and details |
+//!
+//! `box` is base64 without padding of nonce (12 bytes), ciphertext and tag (16 bytes) of
+//! AES-256-GCM over the JSON object `{"actor", "client"?, "details"?}`, with the associated data
+//! `watchdog audit personal v1`, a zero byte, the 16 bytes of the writer, `seq` as 8 bytes big
+//! endian, and the bytes of `key`. `subject` is a pseudonym of the actor: equal actors have equal
+//! ones under one root key.
+//!
+//! # Frame
+//!
+//! One batch in the store; in Redis the field `d` of a stream entry. All numbers are big endian.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 4 | `WDAF` |
+//! | 1, 1 | version 1, codec 0 (lines as they are) |
+//! | 2 | entries, 1 to 256 |
+//! | 16 | writer |
+//! | 8 | `seq` of the first entry |
+//! | 8, 4 | earliest `recorded_at` in milliseconds since 1970, and by how many the latest is later |
+//! | 4 | bytes of the payload |
+//! | 16 | first half of SHA-256 over the 48 bytes before and the payload |
+//! | … | payload: the lines, each ended by a newline |
+//!
+//! # Bucket
+//!
+//! | key | |
+//! |---|---|
+//! | `audit/v1/category=<c>/date=<recorded_at, UTC>/p=<partition>/seg=<segment>.<hash>.jsonl.zst` | the lines of one category and day of one segment, each ended by a newline, in one zstd frame; `hash` is the first 16 digits of the object's SHA-256 |
+//! | `audit/v1/manifest/<number, 20 digits>.jsonl` | a manifest; create-only |
+//! | `audit/v1/epoch/<number, 20 digits>.json` | the fencing token of an archiver; create-only |
+//! | `audit/v1/keys/<id>.json` | a public key that manifests were signed with; `id` is the first 16 digits of its SHA-256 |
+//!
+//! # Manifest
+//!
+//! Two lines of JSON. The first is the [`Manifest`](crate::Manifest); the second,
+//! `{"signature": …}`, is the Ed25519 signature (RFC 8032, base64) over the bytes of the first line
+//! with its newline. `previous` is the SHA-256 of the whole object of the manifest before, so a
+//! removed, swapped or replaced manifest breaks the chain.
+//!
+//! `root` of an object is the Merkle tree hash of RFC 6962, section 2.1, over its lines without
+//! their newlines: leaf = SHA-256(0x00 | line), node = SHA-256(0x01 | left | right).
+//!
+//! A verifier checks for each manifest in order of number: signature under a key it has from
+//! elsewhere, `previous`, that `epoch` does not fall, that each writer goes on where the last
+//! manifest that names it ended (1 the first time), that every object has the stated `sha256`,
+//! `entries` and `root`, and that the `seq` of its lines are exactly the stated ranges.
