@@ -21,6 +21,7 @@ mod placeholder;
 mod problem;
 mod quantity;
 mod rate;
+pub mod reference;
 mod schema;
 mod secret_file;
 mod section;

@@ -45,7 +45,7 @@
 //!   longer than one TCP segment may wait for a delayed acknowledgement of up to 40 ms. It builds
 //!   the TLS settings anew for each connection, which the pool makes rare.
 //! - Never give a driver connection `statement_cache_capacity(0)`: sqlx 0.9.0 leaks a prepared
-//!   statement per query then. Behind PgBouncer use `.persistent(false)` per query.
+//!   statement per query then. Behind `PgBouncer` use `.persistent(false)` per query.
 //! - The public authorities stay trusted beside `tls_ca`.
 //! - libpq's `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` still apply; no other of its variables does.
 //! - The driver keeps the password in memory as long as the pool exists.

@@ -1,5 +1,6 @@
 //! The one seam to Redis: no other crate names the client behind it.
 
+mod command;
 mod config;
 mod connect;
 mod failure;
@@ -12,22 +13,17 @@ mod url;
 mod value;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use fred::clients::Client;
-use fred::interfaces::{
-    ClientLike as _, HashesInterface as _, KeysInterface as _, LuaInterface as _,
-    StreamsInterface as _,
-};
-use fred::types::{InfoKind, Value as Wire};
-use tokio::sync::Semaphore;
+use fred::interfaces::MetricsInterface as _;
+use fred::types::Value as Wire;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, ErrorKind, Result};
-use connect::Connected;
+use connect::Slot;
 use metric::Timing;
 
 pub use config::RedisConfig;
@@ -47,11 +43,11 @@ pub struct Redis {
 
 struct Inner {
     keys: KeySpace,
-    clients: Vec<Connected>,
+    slots: Vec<Slot>,
     next: AtomicUsize,
-    /// One permit per call in flight: what the client queues is bounded, and a full queue is an
-    /// answer at once.
-    permits: Semaphore,
+    /// One permit per call in flight.
+    permits: Arc<Semaphore>,
+    max_buffer: usize,
 }
 
 impl fmt::Debug for Redis {
@@ -73,11 +69,14 @@ impl Redis {
     /// it cannot be reached.
     pub async fn connect(config: &RedisConfig) -> Result<Self> {
         metric::describe();
-        let clients = connect::connect(config).await?;
-        let keys = KeySpace::new(&config.key_prefix);
-        let permits = Semaphore::new(config.max_buffer);
-        let next = AtomicUsize::new(0);
-        Ok(Self { inner: Arc::new(Inner { keys, clients, next, permits }) })
+        let inner = Inner {
+            keys: KeySpace::new(&config.key_prefix),
+            slots: connect::connect(config).await?,
+            next: AtomicUsize::new(0),
+            permits: Arc::new(Semaphore::new(config.max_buffer)),
+            max_buffer: config.max_buffer,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The key space the configuration names.
@@ -90,197 +89,86 @@ impl Redis {
         RedisHealth::new(self.clone())
     }
 
-    /// `PING`.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn ping(&self) -> Result<()> {
-        self.run("PING", self.client().ping::<Wire>(None)).await.map(drop)
-    }
-
-    /// `GET`.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.run("GET", self.client().get::<Wire, _>(key)).await?.into_optional_bytes()
-    }
-
-    /// `HMGET`: one answer per field, in order.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn hmget(&self, key: &Key, fields: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
-        let fields: Vec<fred::types::Key> = fields.iter().map(|&field| field.into()).collect();
-        let answer = self.run("HMGET", self.client().hmget::<Wire, _, _>(key, fields)).await?;
-        answer.into_array()?.into_iter().map(Value::into_optional_bytes).collect()
-    }
-
-    /// `HGETALL`, in no particular order; empty when there is no such key.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn hgetall(&self, key: &Key) -> Result<Vec<(Bytes, Bytes)>> {
-        value::pairs(self.run("HGETALL", self.client().hgetall::<Wire, _>(key)).await?)
-    }
-
-    /// `XRANGE key from to COUNT count`.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn xrange(
-        &self,
-        key: &Key,
-        from: &str,
-        to: &str,
-        count: u64,
-    ) -> Result<Vec<StreamEntry>> {
-        let call = self.client().xrange::<Wire, _, _, _>(key, from, to, Some(count));
-        value::entries(self.run("XRANGE", call).await?)
-    }
-
-    /// `XLEN`.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn xlen(&self, key: &Key) -> Result<u64> {
-        natural(&self.run("XLEN", self.client().xlen::<Wire, _>(key)).await?)
-    }
-
-    /// `XDEL`: how many entries left.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn xdel(&self, key: &Key, ids: &[&str]) -> Result<u64> {
-        let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
-        natural(&self.run("XDEL", self.client().xdel::<Wire, _, _>(key, ids)).await?)
-    }
-
-    /// `PTTL`.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn pttl(&self, key: &Key) -> Result<Ttl> {
-        match self.run("PTTL", self.client().pttl::<Wire, _>(key)).await?.integer()? {
-            -2 => Ok(Ttl::Missing),
-            -1 => Ok(Ttl::Unbounded),
-            millis => Ok(Ttl::Millis(millis.unsigned_abs())),
-        }
-    }
-
-    /// `DEL`: whether the key existed.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn del(&self, key: &Key) -> Result<bool> {
-        let gone = self.run("DEL", self.client().del::<Wire, _>(key)).await?;
-        Ok(gone.integer()? > 0)
-    }
-
-    /// Runs a script by SHA, with `EVAL` when the server does not know it.
-    ///
-    /// The script may run twice when a reply is lost: it must be idempotent under verbatim replay.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Misuse`] without keys or with keys of different hash tags, before anything is
-    /// sent; else as every command: see the [module](self).
-    pub async fn call(&self, script: &Script, keys: &[&Key], args: &[Arg<'_>]) -> Result<Value> {
-        let name = script.name();
-        let tag = keys.first().map(|key| key.tag());
-        if tag.is_none() || keys.iter().any(|key| Some(key.tag()) != tag) {
-            let context = format!("{name} needs keys, all of one hash tag");
-            return Err(Error::new(ErrorKind::Misuse, context));
-        }
-        let keys: Vec<fred::types::Key> = keys.iter().map(|&key| key.into()).collect();
-        let args: Vec<Wire> = args.iter().map(|&arg| arg.into()).collect();
-        let client = self.client();
-        let call = async {
-            match client.evalsha(script.sha(), keys.clone(), args.clone()).await {
-                // A restarted server and a promoted replica have no scripts. EVAL leaves it there.
-                Err(error) if failure::is_unknown_script(&error) => {
-                    metric::fell_back(name);
-                    client.eval(script.source(), keys, args).await
-                }
-                answer => answer,
-            }
-        };
-        self.run(name, call).await
-    }
-
-    /// `maxmemory-policy` of the server, `None` where the server does not tell.
-    ///
-    /// # Errors
-    ///
-    /// As every command: see the [module](self).
-    pub async fn maxmemory_policy(&self) -> Result<Option<String>> {
-        let call = self.client().info(Some(InfoKind::Memory));
-        let info = self.run("INFO", call).await?.into_bytes()?;
-        let policy = String::from_utf8_lossy(&info)
-            .lines()
-            .find_map(|line| line.strip_prefix("maxmemory_policy:"))
-            .map(|policy| policy.trim().to_owned());
-        Ok(policy)
-    }
-
-    /// Finishes what is in flight and closes the connections, within a second.
+    /// Finishes what is in flight and closes the connections, within a second for each client.
     pub async fn close(&self) {
-        for connected in &self.inner.clients {
-            let _ = tokio::time::timeout(Duration::from_secs(1), connected.client.quit()).await;
+        for slot in &self.inner.slots {
+            slot.close(Duration::from_secs(1)).await;
         }
     }
 
-    /// The one way to the server: bounded, measured, with our errors.
-    async fn run(
-        &self,
-        name: &'static str,
-        call: impl Future<Output = Result<Wire, fred::error::Error>>,
-    ) -> Result<Value> {
+    /// Runs a command that changes nothing.
+    async fn read<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
+    where
+        F: Future<Output = Answer>,
+    {
+        let admitted = self.admit(name)?;
+        let call = call(admitted.client.clone());
+        admitted.run(call).await
+    }
+
+    /// Runs a command that changes something, in a task of its own: the client forgets a command
+    /// whose caller ran out of time, but would send one whose caller went away even hours later,
+    /// when the server is back.
+    async fn write<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let admitted = self.admit(name)?;
+        let call = call(admitted.client.clone());
+        tokio::spawn(admitted.run(call)).await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, format!("{name} was stopped")).with_source(error)
+        })?
+    }
+
+    /// The one gate to the server. What waits in front of it is bounded twice: calls in flight by
+    /// the permits, calls that were given up while the server is away by the client's queue.
+    fn admit(&self, name: &'static str) -> Result<Admitted> {
+        let inner = &*self.inner;
         let timing = Timing::start(name);
-        let Ok(_permit) = self.inner.permits.try_acquire() else {
-            timing.failed(ErrorKind::Saturated);
-            return Err(Error::new(
-                ErrorKind::Saturated,
-                format!("{name} refused: too many calls"),
-            ));
-        };
+        let index = inner.next.fetch_add(1, Ordering::Relaxed) % inner.slots.len();
+        let slot = &inner.slots[index];
+        if slot.is_closed() {
+            timing.failed(ErrorKind::Unavailable);
+            return Err(Error::new(ErrorKind::Unavailable, format!("{name} after close")));
+        }
+        let client = slot.client();
+        let permit = Arc::clone(&inner.permits).try_acquire_owned();
+        match permit {
+            Ok(permit) if client.command_queue_len() < inner.max_buffer => {
+                Ok(Admitted { name, client, timing, _permit: permit })
+            }
+            _ => {
+                timing.failed(ErrorKind::Saturated);
+                let context = format!("{name} refused: too many calls in flight");
+                Err(Error::new(ErrorKind::Saturated, context))
+            }
+        }
+    }
+}
+
+/// What the client gives back.
+type Answer = Result<Wire, fred::error::Error>;
+
+/// A call that was let in: measured, with our errors.
+struct Admitted {
+    name: &'static str,
+    client: Client,
+    timing: Timing,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    async fn run(self, call: impl Future<Output = Answer>) -> Result<Value> {
         match call.await {
             Ok(wire) => {
-                timing.succeeded();
+                self.timing.succeeded();
                 Value::from_wire(wire)
             }
             Err(error) => {
-                let error = failure::error(name, &error);
-                timing.failed(error.kind());
+                let error = failure::error(self.name, &error);
+                self.timing.failed(error.kind());
                 Err(error)
             }
         }
-    }
-
-    fn client(&self) -> &Client {
-        let clients = &self.inner.clients;
-        let index = self.inner.next.fetch_add(1, Ordering::Relaxed) % clients.len();
-        &clients[index].client
-    }
-}
-
-fn natural(value: &Value) -> Result<u64> {
-    let number = value.integer()?;
-    u64::try_from(number)
-        .map_err(|_| Error::new(ErrorKind::Unexpected, "redis answered a negative count"))
-}
-
-impl From<&Key> for fred::types::Key {
-    fn from(key: &Key) -> Self {
-        key.as_str().into()
     }
 }

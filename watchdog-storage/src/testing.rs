@@ -11,11 +11,13 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub mod certificate;
 #[cfg(feature = "objects")]
 pub mod objects;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "s3")]

@@ -220,3 +220,25 @@ async fn the_password_shows_nowhere() {
         assert!(!text.contains(APP_PASSWORD), "{text}");
     }
 }
+
+#[tokio::test]
+async fn every_call_can_be_spawned() {
+    let Some(server) = shared() else { return };
+    let config = server.create_database();
+    let task = tokio::spawn(async move {
+        let postgres = Postgres::connect(&config).await?;
+        postgres.migrate(&sqlx::migrate::Migrator::with_migrations(Vec::new())).await?;
+        let mut transaction = postgres.begin().await?;
+        sqlx::query("CREATE TABLE t ()").execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        let work = async |connection: &mut sqlx::PgConnection| {
+            sqlx::query("SELECT 1").execute(connection).await?;
+            Ok(())
+        };
+        postgres.within(Duration::from_secs(5), work).await?;
+        postgres.health().await;
+        postgres.close().await;
+        Ok::<(), Error>(())
+    });
+    task.await.unwrap().unwrap();
+}

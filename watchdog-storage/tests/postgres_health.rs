@@ -1,5 +1,4 @@
 //! Health and recovery: busy, frozen, gone, back.
-#![expect(clippy::unwrap_used, reason = "a test states what it expects")]
 
 use std::time::{Duration, Instant};
 

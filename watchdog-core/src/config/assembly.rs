@@ -93,7 +93,7 @@ impl<'a> Assembly<'a> {
             if winner.is_some() || !leaf.is_required(is_set_below) {
                 continue;
             }
-            let (expected, hint) = (leaf.kind.expected(), leaf.purpose());
+            let (expected, hint) = (leaf.expected(), leaf.purpose());
             let variable = leaf.variable.clone();
             let problem = Problem::new(ProblemKind::Missing, variable, None, expected, hint);
             self.spoil(position, leaf, problem);
@@ -148,7 +148,7 @@ impl<'a> Assembly<'a> {
             let origin = self.set.get(&leaf.variable).cloned();
             // The message of serde may hold the value.
             let (kind, hint) = (ProblemKind::Malformed, "the type of the field refuses the value");
-            let (variable, expected) = (leaf.variable.clone(), leaf.kind.expected());
+            let (variable, expected) = (leaf.variable.clone(), leaf.expected());
             let problem = Problem::new(kind, variable, origin, expected, hint);
             self.spoil(position, leaf, problem);
         }

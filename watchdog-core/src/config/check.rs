@@ -62,8 +62,8 @@ impl Check<'_> {
         self.set.contains_key(variable) || self.elsewhere.contains(variable)
     }
 
-    /// Reports that fields of this section, given by path, are missing, malformed or contradict
-    /// each other. `expected` completes "expected …"; `hint` says how to mend it. Never put the
+    /// Reports that fields of this section, given by path, are missing, not acceptable or
+    /// contradict each other. `expected` completes "expected …"; `hint` says how to mend it. Never put the
     /// value of a secret into either.
     pub fn problem(
         &mut self,
@@ -72,8 +72,8 @@ impl Check<'_> {
         hint: impl Into<String>,
     ) {
         let kind = match fields {
-            [field] if self.is_set(field) => ProblemKind::Malformed,
-            [_] => ProblemKind::Missing,
+            [field] if self.is_absent(field) => ProblemKind::Missing,
+            [_] => ProblemKind::Refused,
             _ => ProblemKind::Contradictory,
         };
         self.report(kind, fields, expected.into(), hint.into());
@@ -90,11 +90,8 @@ impl Check<'_> {
         if !self.environment.is_strict() {
             return;
         }
-        let absent = |field: &&str| {
-            !self.is_set(field) && self.leaf(field).is_some_and(|leaf| leaf.default.is_none())
-        };
         let kind = match fields {
-            [field] if absent(field) => ProblemKind::Missing,
+            [field] if self.is_absent(field) => ProblemKind::Missing,
             _ => ProblemKind::Unsafe,
         };
         self.report(kind, fields, expected.into(), hint.into());
@@ -115,6 +112,11 @@ impl Check<'_> {
             .filter(|origin| kind != ProblemKind::Missing || *origin != Origin::Default)
             .collect();
         self.problems.push(Problem { kind, variables, origins, expected, hint });
+    }
+
+    /// Neither set nor with a default.
+    fn is_absent(&self, field: &str) -> bool {
+        !self.is_set(field) && self.leaf(field).is_some_and(|leaf| leaf.default.is_none())
     }
 
     fn leaf(&self, field: &str) -> Option<&Leaf> {

@@ -28,7 +28,7 @@ pub(super) fn judge(leaf: &Leaf, candidate: &Candidate) -> Result<Judged, Proble
             .kind
             .accept(value)
             .map(|value| Judged { value, origin, warning: None })
-            .map_err(|fault| problem(kind(fault), leaf.kind.expected(), toml_hint(leaf, value))),
+            .map_err(|fault| problem(kind(fault), leaf.expected(), toml_hint(leaf, value))),
         Raw::NotUtf8 => Err(problem(
             ProblemKind::Malformed,
             "UTF-8 text".into(),
@@ -50,7 +50,7 @@ pub(super) fn judge(leaf: &Leaf, candidate: &Candidate) -> Result<Judged, Proble
                 return Err(refuse(ProblemKind::Unresolved, hint.into()));
             }
             let origin = Origin::SecretFile(path.clone());
-            let malformed = |fault| refuse(kind(fault), leaf.kind.expected());
+            let malformed = |fault| refuse(kind(fault), leaf.expected());
             let value = leaf.kind.parse(&text).map_err(malformed)?;
             Ok(Judged { value, origin, warning: None })
         }
@@ -68,7 +68,7 @@ fn judge_text(leaf: &Leaf, text: &str, origin: Origin) -> Result<Judged, Problem
         } else {
             "nobody replaced the placeholder; variables are not substituted here"
         };
-        return Err(problem(ProblemKind::Unresolved, leaf.kind.expected(), hint.into()));
+        return Err(problem(ProblemKind::Unresolved, leaf.expected(), hint.into()));
     }
     match leaf.kind.parse(text) {
         Ok(value) => {
@@ -79,9 +79,9 @@ fn judge_text(leaf: &Leaf, text: &str, origin: Origin) -> Result<Judged, Problem
             Ok(Judged { value, origin, warning })
         }
         Err(_) if service_link::is_link(&leaf.variable, text) => {
-            Err(problem(ProblemKind::ServiceLink, leaf.kind.expected(), service_link::HINT.into()))
+            Err(problem(ProblemKind::ServiceLink, leaf.expected(), service_link::HINT.into()))
         }
-        Err(fault) => Err(problem(kind(fault), leaf.kind.expected(), hint(leaf, text))),
+        Err(fault) => Err(problem(kind(fault), leaf.expected(), hint(leaf, text))),
     }
 }
 

@@ -78,6 +78,32 @@ impl Kind {
         }
     }
 
+    /// The type in a few words, for tables.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Bool => "true or false".into(),
+            Self::Integer { max, .. } if *max >= i128::from(u32::MAX) => "whole number".into(),
+            Self::Integer { min, max } => format!("{min} to {max}"),
+            Self::Float { min, max } if min.is_finite() && max.is_finite() => {
+                format!("number, {min} to {max}")
+            }
+            Self::Float { .. } => "number".into(),
+            Self::Text { .. } => "text".into(),
+            Self::Choice(names) => names.join(", "),
+            Self::Duration => "duration".into(),
+            Self::Period => "period".into(),
+            Self::Size => "size".into(),
+            Self::Rate => "rate".into(),
+            Self::Url => "URL".into(),
+            Self::HostOrUrl => "host or URL".into(),
+            Self::Path => "path".into(),
+            Self::Secret => "secret".into(),
+            Self::Secrets => "secrets".into(),
+            Self::List(item) => format!("list: {}", item.label()),
+            Self::Json => "JSON".into(),
+        }
+    }
+
     /// Reads the text of a variable. Strict: no guess, no trimming, nothing ignored.
     pub(crate) fn parse(&self, text: &str) -> Result<Value, Fault> {
         match self {

@@ -18,6 +18,8 @@ pub enum ProblemKind {
     Malformed,
     /// Of the right type, outside the allowed range.
     OutOfRange,
+    /// Well formed, and not acceptable to the section it belongs to.
+    Refused,
     /// Several values exclude each other.
     Contradictory,
     /// No section has a variable of that name.
@@ -41,6 +43,7 @@ impl ProblemKind {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::OutOfRange => "out_of_range",
+            Self::Refused => "refused",
             Self::Contradictory => "contradictory",
             Self::Unknown => "unknown",
             Self::Unresolved => "unresolved",
@@ -56,6 +59,7 @@ impl ProblemKind {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::OutOfRange => "out of range",
+            Self::Refused => "not acceptable",
             Self::Contradictory => "contradictory",
             Self::Unknown => "unknown",
             Self::Unresolved => "an unresolved placeholder",

@@ -16,6 +16,10 @@ pub(crate) struct Leaf {
     pub(crate) variable: String,
     pub(crate) kind: Kind,
     pub(crate) default: Option<Value>,
+    /// What the reference shows as the default of an `Option`: `x-default`.
+    shown_default: Option<Value>,
+    /// What completes "expected …" where the type alone says too little: `x-expected`.
+    expected: Option<String>,
     /// One for each struct on the way and the leaf itself: whether it must be there.
     required: Vec<bool>,
     pub(crate) doc: String,
@@ -37,6 +41,11 @@ impl Leaf {
         self.kind.is_secret().then(|| format!("{}_FILE", self.variable))
     }
 
+    /// Completes "expected …".
+    pub(crate) fn expected(&self) -> String {
+        self.expected.clone().unwrap_or_else(|| self.kind.expected())
+    }
+
     /// Whether the value must be set, given what else is set.
     ///
     /// A struct that may be left out asks for its own values only once one of them is there.
@@ -45,6 +54,36 @@ impl Leaf {
             *required || (depth + 1 < self.path.len() && is_set_below(&self.path[..=depth]))
         };
         self.required.iter().enumerate().all(needed)
+    }
+
+    /// The default as one would write it in the variable. Never of a secret.
+    pub(crate) fn default_text(&self) -> Option<String> {
+        if self.kind.is_secret() {
+            return None;
+        }
+        match self.default.as_ref().or(self.shown_default.as_ref())? {
+            Value::String(text) => Some(text.clone()),
+            Value::Array(items) if items.is_empty() => None,
+            Value::Array(items) if matches!(self.kind, Kind::List(_)) => {
+                let texts = items.iter().map(|item| match item {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                });
+                Some(texts.collect::<Vec<_>>().join(","))
+            }
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// The first sentence of the documentation, as a hint.
+    pub(crate) fn purpose(&self) -> String {
+        let first = self.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        let first = first.split(". ").next().unwrap_or_default().trim_end_matches('.');
+        if first.is_empty() {
+            "see the reference of the section".into()
+        } else {
+            format!("it is: {first}")
+        }
     }
 }
 
@@ -105,6 +144,8 @@ fn walk(root: &Value, node: &Map<String, Value>, at: &At<'_>, leaves: &mut Vec<L
                 variable,
                 kind: kind(root, &node),
                 default: default.filter(|value| !value.is_null()).cloned(),
+                shown_default: node.get("x-default").cloned(),
+                expected: node.get("x-expected").and_then(Value::as_str).map(str::to_owned),
                 required,
                 doc: text(&node, "description"),
             });
@@ -169,6 +210,8 @@ fn kind(root: &Value, node: &Map<String, Value>) -> Kind {
             min: node.get("minimum").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY),
             max: node.get("maximum").and_then(Value::as_f64).unwrap_or(f64::INFINITY),
         },
+        // Whoever prints a configuration must not print this one: a URL with a password.
+        Some("string") if node.get("writeOnly") == Some(&Value::Bool(true)) => Kind::Secret,
         Some("string") => string(node, format),
         Some("array") => match node.get("items").map(|items| kind(root, &resolve(root, items))) {
             Some(Kind::Secret) => Kind::Secrets,
@@ -233,36 +276,4 @@ fn whole(value: &Value) -> Option<i128> {
 
 fn text(node: &Map<String, Value>, key: &str) -> String {
     node.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-impl Leaf {
-    /// The default as one would write it in the variable. Never of a secret.
-    pub(crate) fn default_text(&self) -> Option<String> {
-        if self.kind.is_secret() {
-            return None;
-        }
-        match self.default.as_ref()? {
-            Value::String(text) => Some(text.clone()),
-            Value::Array(items) if items.is_empty() => None,
-            Value::Array(items) if matches!(self.kind, Kind::List(_)) => {
-                let texts = items.iter().map(|item| match item {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                });
-                Some(texts.collect::<Vec<_>>().join(","))
-            }
-            other => Some(other.to_string()),
-        }
-    }
-
-    /// The first sentence of the documentation, as a hint.
-    pub(crate) fn purpose(&self) -> String {
-        let first = self.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-        let first = first.split(". ").next().unwrap_or_default().trim_end_matches('.');
-        if first.is_empty() {
-            "see the reference of the section".into()
-        } else {
-            format!("it is: {first}")
-        }
-    }
 }

@@ -72,7 +72,7 @@ pub struct DbConfig {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Schema")]
     pub migration_lock_timeout: Duration,
-    /// The server is a PgBouncer in transaction mode: no settings are sent at sign-in, so that
+    /// The server is a `PgBouncer` in transaction mode: no settings are sent at sign-in, so that
     /// `statement_timeout` must be set on the role.
     pub pgbouncer: bool,
     /// What the server shows as the name of the program.
@@ -305,6 +305,25 @@ mod tests {
             let config = DbConfig { ssl: false, host: Some(host.into()), ..valid() };
             assert_eq!(fields(&config, Environment::Production), [&["ssl"]], "{host}");
         }
+    }
+
+    #[test]
+    fn the_section_reads_its_own_defaults_and_words() {
+        let schema = serde_json::to_value(schemars::schema_for!(DbConfig)).unwrap();
+        let property = |name: &str| schema["properties"][name].clone();
+        assert_eq!(property("port")["maximum"], 65_535);
+        assert_eq!(property("pool_size")["default"], 5);
+        assert_eq!(property("max_overflow")["default"], 10);
+        assert_eq!(property("statement_timeout")["default"], "30s");
+        assert!(property("tls_ca")["description"].is_string());
+        let read: DbConfig = serde_json::from_str(
+            r#"{"ssl_mode": "verify-ca", "acquire_timeout": "250ms", "password": "12345"}"#,
+        )
+        .unwrap();
+        assert_eq!(read.ssl_mode, Some(SslMode::VerifyCa));
+        assert_eq!(read.acquire_timeout, Duration::from_millis(250));
+        assert_eq!(read.connect_timeout, Duration::from_secs(5));
+        assert!(!serde_json::to_string(&read).unwrap().contains("12345"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The right to have one connection; given back on drop.
 pub(super) type Permit = OwnedSemaphorePermit;
@@ -56,10 +56,7 @@ impl Gate {
     /// A permit if one is free and nobody waits for it.
     pub(super) fn try_enter(&self) -> Option<Permit> {
         // A permit that is given back goes to the first in the queue, so nobody is overtaken.
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
-        }
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     /// Waits until every permit is back.

@@ -38,7 +38,7 @@ impl Postgres {
     ///
     /// [`ErrorKind::Precondition`] with the version when an applied migration has changed or is
     /// not known here; [`ErrorKind::CommandTimeout`] when another process or a lock took too long;
-    /// [`ErrorKind::Config`] behind PgBouncer, whose transaction mode loses the lock; else as
+    /// [`ErrorKind::Config`] behind `PgBouncer`, whose transaction mode loses the lock; else as
     /// [`classify`], with the version of the migration that failed.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<()> {
         if self.limits.pgbouncer {
@@ -57,7 +57,8 @@ impl Postgres {
         let settings = format!("SET statement_timeout = 0; SET lock_timeout = {lock_timeout}");
         connection.execute(AssertSqlSafe(settings)).await.map_err(classify)?;
         wait_for_lock(connection, self.limits.wait).await?;
-        migrator.run(connection).await.map_err(classify_migration)
+        // Not `run`: the future of that one cannot be spawned.
+        migrator.run_direct(None, connection, false).await.map_err(classify_migration)
     }
 }
 

@@ -201,3 +201,6 @@ impl Section for RedisConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

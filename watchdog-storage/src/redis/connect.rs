@@ -1,8 +1,11 @@
 //! From the configuration to connected clients: every setting that matters is stated here.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fred::clients::Client;
+use fred::error::{Error as ClientError, ErrorKind as ClientKind};
 use fred::interfaces::{ClientLike as _, EventInterface as _};
 use fred::socket2::TcpKeepalive;
 use fred::types::config::{
@@ -10,31 +13,64 @@ use fred::types::config::{
     ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
 };
 use fred::types::{Builder, RespVersion};
-use tokio::task::AbortHandle;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::config::RedisConfig;
 use super::url::{RedisUrl, Topology};
 use super::{failure, metric, tls};
 use crate::error::{Error, ErrorKind, Result};
 
-/// One client, and the tasks that live as long as it.
+/// One place of the pool: the client in it, replaced should it ever stop for good.
 #[derive(Debug)]
-pub(super) struct Connected {
-    pub(super) client: Client,
-    tasks: Vec<AbortHandle>,
+pub(super) struct Slot {
+    client: Arc<RwLock<Client>>,
+    is_closing: Arc<AtomicBool>,
+    supervisor: AbortHandle,
 }
 
-impl Drop for Connected {
-    /// Closes the connections of a client that nobody closed.
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+impl Slot {
+    pub(super) fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// Finishes what is in flight and closes the connections, within `limit`.
+    pub(super) async fn close(&self, limit: Duration) {
+        self.is_closing.store(true, Ordering::Release);
+        let _ = tokio::time::timeout(limit, self.client().quit()).await;
+        self.supervisor.abort();
     }
 }
 
+impl Drop for Slot {
+    /// Closes the connections of a client that nobody closed.
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+/// A task that ends with its handle.
+#[derive(Debug)]
+struct Owned<T>(JoinHandle<T>);
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A connected client, and the task that drives its connections.
+struct Running {
+    client: Client,
+    router: Owned<Result<(), ClientError>>,
+}
+
 /// Builds and connects the clients of a configuration.
-pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Connected>> {
+pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Slot>> {
     if let Some((fields, expected, hint)) = config.problems().first() {
         let fields = fields.join(", ");
         let context = format!("redis settings ({fields}): expected {expected}; {hint}");
@@ -44,77 +80,120 @@ pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Connected>> {
         return Err(Error::new(ErrorKind::Config, "the redis URL is not set"));
     };
     let builder = builder(config, url)?;
-    let mut clients = Vec::with_capacity(config.pool_size);
-    for _ in 0..config.pool_size {
-        clients.push(connect_one(&builder, config).await?);
-    }
-    Ok(clients)
-}
-
-async fn connect_one(builder: &Builder, config: &RedisConfig) -> Result<Connected> {
-    const WHAT: &str = "connecting to redis";
-    let client = builder.build().map_err(|error| failure::error(WHAT, &error))?;
-    let router = client.connect();
-    // From here on every way out ends the router task.
-    let mut connected = Connected { client, tasks: vec![router.abort_handle()] };
-    let greeting = async {
-        connected.client.wait_for_connect().await?;
-        connected.client.ping::<()>(None).await
-    };
     // Discovery of a Cluster or through Sentinel takes several connections.
     let limit = config.connect_timeout * 2;
-    match tokio::time::timeout(limit, greeting).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(connect_error(WHAT, &error)),
-        Err(_) => {
-            let context = format!("{WHAT} took longer than {} ms", limit.as_millis());
-            return Err(Error::new(ErrorKind::ConnectTimeout, context));
-        }
+    let mut slots = Vec::with_capacity(config.pool_size);
+    for _ in 0..config.pool_size {
+        let running = start(&builder, limit).await?;
+        let client = Arc::new(RwLock::new(running.client.clone()));
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let keeping = Keeping {
+            slot: Arc::clone(&client),
+            is_closing: Arc::clone(&is_closing),
+            builder: builder.clone(),
+            limit,
+            pause: config.reconnect_max,
+        };
+        let supervisor = tokio::spawn(keeping.supervise(running)).abort_handle();
+        slots.push(Slot { client, is_closing, supervisor });
     }
-    connected.tasks.push(watch(&connected.client));
-    Ok(connected)
+    Ok(slots)
 }
 
-fn connect_error(what: &str, error: &fred::error::Error) -> Error {
-    match failure::kind(error) {
-        ErrorKind::CommandTimeout => {
-            Error::new(ErrorKind::ConnectTimeout, format!("{what} took too long"))
+async fn start(builder: &Builder, limit: Duration) -> Result<Running> {
+    const WHAT: &str = "connecting to redis";
+    let client = builder.build().map_err(|error| failure::error(WHAT, &error))?;
+    let mut router = Owned(client.connect());
+    let greeting = async {
+        // The task ends when the first connection fails, and knows why; the client's own event
+        // may be gone before anybody listens.
+        tokio::select! {
+            biased;
+            ended = &mut router.0 => match ended {
+                Ok(Err(error)) => return Err(error),
+                _ => return Err(ClientError::new(ClientKind::Canceled, "the client stopped")),
+            },
+            connected = client.wait_for_connect() => connected?,
         }
-        _ => failure::error(what, error),
+        client.ping::<()>(None).await
+    };
+    match tokio::time::timeout(limit, greeting).await {
+        Ok(Ok(())) => Ok(Running { client, router }),
+        Ok(Err(error)) if failure::kind(&error) == ErrorKind::CommandTimeout => {
+            Err(Error::new(ErrorKind::ConnectTimeout, format!("{WHAT} took too long")))
+        }
+        Ok(Err(error)) => Err(failure::error(WHAT, &error)),
+        Err(_) => {
+            let context = format!("{WHAT} took longer than {} ms", limit.as_millis());
+            Err(Error::new(ErrorKind::ConnectTimeout, context))
+        }
+    }
+}
+
+/// What it takes to keep a place of the pool filled.
+struct Keeping {
+    slot: Arc<RwLock<Client>>,
+    is_closing: Arc<AtomicBool>,
+    builder: Builder,
+    limit: Duration,
+    pause: Duration,
+}
+
+impl Keeping {
+    /// Replaces a client whose task ended. The client makes broken connections again by itself,
+    /// but a few errors end it for good, such as a Cluster node that came back without Cluster
+    /// mode; without this the service would need a restart.
+    async fn supervise(self, mut running: Running) {
+        loop {
+            let _events = Owned(tokio::spawn(watch(running.client.clone())));
+            let _ = (&mut running.router.0).await;
+            if self.is_closing.load(Ordering::Acquire) {
+                return;
+            }
+            metric::restarted();
+            tracing::warn!("the redis client stopped; starting another one");
+            running = loop {
+                match start(&self.builder, self.limit).await {
+                    Ok(running) => break running,
+                    Err(error) => {
+                        let kind = error.kind();
+                        tracing::debug!(?kind, "the redis client cannot be started yet");
+                        tokio::time::sleep(self.pause).await;
+                    }
+                }
+            };
+            *self.slot.write().unwrap_or_else(PoisonError::into_inner) = running.client.clone();
+        }
     }
 }
 
 /// Counts and logs what happens to the connections after the first one stood.
-fn watch(client: &Client) -> AbortHandle {
-    use tokio::sync::broadcast::error::RecvError;
-
+async fn watch(client: Client) {
     let mut reconnected = client.reconnect_rx();
     let mut failed = client.error_rx();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                server = reconnected.recv() => match server {
-                    Ok(server) => {
-                        metric::reconnected(1);
-                        tracing::debug!(%server, "connected to redis again");
-                    }
-                    Err(RecvError::Lagged(missed)) => metric::reconnected(missed),
-                    Err(RecvError::Closed) => return,
-                },
-                error = failed.recv() => match error {
-                    Ok((error, server)) => {
-                        let kind = failure::kind(&error);
-                        metric::connection_failed(kind);
-                        let server = server.map(|server| server.to_string());
-                        tracing::debug!(?kind, server, "a connection to redis failed");
-                    }
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return,
-                },
-            }
+    drop(client);
+    loop {
+        tokio::select! {
+            server = reconnected.recv() => match server {
+                Ok(server) => {
+                    metric::reconnected(1);
+                    tracing::debug!(%server, "connected to redis again");
+                }
+                Err(RecvError::Lagged(missed)) => metric::reconnected(missed),
+                Err(RecvError::Closed) => return,
+            },
+            error = failed.recv() => match error {
+                Ok((error, server)) => {
+                    let kind = failure::kind(&error);
+                    metric::connection_failed(kind);
+                    let server = server.map(|server| server.to_string());
+                    tracing::debug!(?kind, server, "a connection to redis failed");
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
         }
-    })
-    .abort_handle()
+    }
 }
 
 fn builder(config: &RedisConfig, url: &RedisUrl) -> Result<Builder> {
@@ -181,7 +260,9 @@ fn connection_config(config: &RedisConfig) -> ConnectionConfig {
         internal_command_timeout: config.connect_timeout.min(Duration::from_secs(2)),
         max_command_attempts: config.attempts,
         max_redirections: 5,
-        max_command_buffer_len: config.max_buffer,
+        // Unbounded here and bounded in front of it: the client sends its own wish to reconnect
+        // through the same queue, and stops for good when that is full.
+        max_command_buffer_len: 0,
         // A connection that swallows commands is closed after two command timeouts
         // (aembke/fred.rs#208).
         unresponsive: UnresponsiveConfig {

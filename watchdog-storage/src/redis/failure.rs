@@ -60,3 +60,93 @@ fn is_lost(details: &str) -> bool {
         || details.starts_with("Failed to send command to router")
         || details.starts_with("channel closed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the client makes of a line of the server, see its `pretty_error`.
+    fn from_server(line: &'static str) -> ClientError {
+        let kind = match line.split(' ').next() {
+            Some("NOAUTH" | "WRONGPASS") => ClientKind::Auth,
+            Some("CLUSTERDOWN" | "MOVED" | "ASK") => ClientKind::Cluster,
+            Some("WRONGTYPE") => ClientKind::InvalidArgument,
+            _ => ClientKind::Unknown,
+        };
+        ClientError::new(kind, line)
+    }
+
+    #[test]
+    fn the_first_word_of_the_server_decides() {
+        for (line, expected) in [
+            ("NOAUTH Authentication required.", ErrorKind::Denied),
+            ("WRONGPASS invalid username-password pair", ErrorKind::Denied),
+            ("NOPERM this user has no permissions", ErrorKind::Denied),
+            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Refusing),
+            ("READONLY You can't write against a read only replica.", ErrorKind::Refusing),
+            ("LOADING Redis is loading the dataset in memory", ErrorKind::Refusing),
+            ("MASTERDOWN Link with MASTER is down", ErrorKind::Refusing),
+            ("CLUSTERDOWN The cluster is down", ErrorKind::Refusing),
+            ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::Refusing),
+            ("BUSY Redis is busy running a script", ErrorKind::Refusing),
+            ("NOREPLICAS Not enough good replicas to write.", ErrorKind::Refusing),
+            ("TRYAGAIN Multiple keys request during rehashing", ErrorKind::Refusing),
+            ("ERR unknown command 'FOO'", ErrorKind::Unexpected),
+            ("WRONGTYPE Operation against a key", ErrorKind::Unexpected),
+            ("OOMPH is no code of Redis", ErrorKind::Unexpected),
+            ("", ErrorKind::Unexpected),
+        ] {
+            assert_eq!(kind(&from_server(line)), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_classes_of_the_client_follow() {
+        for (class, expected) in [
+            (ClientKind::Auth, ErrorKind::Denied),
+            (ClientKind::Backpressure, ErrorKind::Saturated),
+            (ClientKind::Timeout, ErrorKind::CommandTimeout),
+            (ClientKind::Config, ErrorKind::Config),
+            (ClientKind::Url, ErrorKind::Config),
+            (ClientKind::IO, ErrorKind::Unavailable),
+            (ClientKind::Tls, ErrorKind::Unavailable),
+            (ClientKind::Canceled, ErrorKind::Unavailable),
+            (ClientKind::Cluster, ErrorKind::Unavailable),
+            (ClientKind::Routing, ErrorKind::Unavailable),
+            (ClientKind::Sentinel, ErrorKind::Unavailable),
+            (ClientKind::Protocol, ErrorKind::Unexpected),
+            (ClientKind::Parse, ErrorKind::Unexpected),
+            (ClientKind::InvalidArgument, ErrorKind::Unexpected),
+        ] {
+            assert_eq!(kind(&ClientError::new(class.clone(), "x")), expected, "{class:?}");
+        }
+        for lost in
+            ["Too many failed write attempts.", "Client is not initialized.", "channel closed"]
+        {
+            assert_eq!(kind(&ClientError::new(ClientKind::Unknown, lost)), ErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn a_forgotten_script_is_known_by_its_code() {
+        assert!(is_unknown_script(&from_server("NOSCRIPT No matching script. Please use EVAL.")));
+        assert!(!is_unknown_script(&from_server("ERR Error running script")));
+    }
+
+    #[test]
+    fn the_arguments_of_a_command_stay_out_of_the_error() {
+        let line = "ERR unknown command 'FOO', with args beginning with: 'hunter2' ";
+        let error = error("foo.v1", &from_server(line));
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, "ERR unknown command 'FOO'");
+        assert_eq!(error.to_string(), "foo.v1 failed");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let long: String = "é".repeat(500);
+        let error = error("x", &ClientError::new(ClientKind::Unknown, long));
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string().chars().count(), 200);
+    }
+}

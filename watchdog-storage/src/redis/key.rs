@@ -19,7 +19,9 @@ impl KeySpace {
     /// Braces, colons, percent signs, spaces and control characters within `kind`, `tag` and
     /// `parts` are percent-encoded, so that no value can change the shape of a key.
     pub fn key(&self, kind: &str, tag: &str, parts: &[&str]) -> Key {
-        let tag = escaped(tag);
+        // Redis takes empty braces for no tag at all; a lone percent sign stands for the empty
+        // tag, since no escape makes one.
+        let tag = if tag.is_empty() { String::from("%") } else { escaped(tag) };
         let mut text = format!("{}:{}:{{{tag}}}", self.prefix, escaped(kind));
         for part in parts {
             text.push(':');
@@ -73,4 +75,57 @@ fn escaped(part: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Key, KeySpace};
+
+    fn key(kind: &str, tag: &str, parts: &[String]) -> Key {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        KeySpace::new("wd").key(kind, tag, &parts)
+    }
+
+    /// Text that tries to look like the separators.
+    fn hostile() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a{}:% ]{0,4}",
+            "\\PC{0,3}",
+            any::<String>().prop_map(|text| text.chars().take(4).collect())
+        ]
+    }
+
+    #[test]
+    fn keys_read_as_documented() {
+        let keys = KeySpace::new("wd");
+        assert_eq!(keys.key("u", "b7", &["x", "y"]).as_str(), "wd:u:{b7}:x:y");
+        assert_eq!(keys.key("ev", "3", &[]).as_str(), "wd:ev:{3}");
+        assert_eq!(keys.key("a:b", "{", &["}% \n"]).as_str(), "wd:a%3ab:{%7b}:%7d%25%20%0a");
+        assert_eq!(keys.key("u", "", &[]).as_str(), "wd:u:{%}");
+    }
+
+    proptest! {
+        #[test]
+        fn different_places_have_different_keys(
+            one in (hostile(), hostile(), prop::collection::vec(hostile(), 0..3)),
+            other in (hostile(), hostile(), prop::collection::vec(hostile(), 0..3)),
+        ) {
+            let keys = (key(&one.0, &one.1, &one.2), key(&other.0, &other.1, &other.2));
+            prop_assert_eq!(one == other, keys.0 == keys.1);
+            prop_assert_eq!(one == other, keys.0.as_str() == keys.1.as_str());
+        }
+
+        #[test]
+        fn the_tag_alone_decides_the_slot(
+            tag in hostile(),
+            one in (hostile(), prop::collection::vec(hostile(), 0..3)),
+            other in (hostile(), prop::collection::vec(hostile(), 0..3)),
+        ) {
+            let keys = (key(&one.0, &tag, &one.1), key(&other.0, &tag, &other.1));
+            prop_assert_eq!(keys.0.slot(), keys.1.slot());
+            prop_assert_eq!(keys.0.tag(), keys.1.tag());
+        }
+    }
 }

@@ -14,6 +14,7 @@ const DURATION: &str = "watchdog_storage_redis_command_duration_seconds";
 const ERRORS: &str = "watchdog_storage_redis_errors_total";
 const CONNECTION_ERRORS: &str = "watchdog_storage_redis_connection_errors_total";
 const RECONNECTS: &str = "watchdog_storage_redis_reconnects_total";
+const RESTARTS: &str = "watchdog_storage_redis_client_restarts_total";
 const FALLBACKS: &str = "watchdog_storage_redis_script_fallbacks_total";
 
 pub(super) fn describe() {
@@ -26,6 +27,7 @@ pub(super) fn describe() {
     describe_counter!(ERRORS, Unit::Count, "Failed commands and scripts by kind of error");
     describe_counter!(CONNECTION_ERRORS, Unit::Count, "Broken connections by kind of error");
     describe_counter!(RECONNECTS, Unit::Count, "Connections made again");
+    describe_counter!(RESTARTS, Unit::Count, "Clients that stopped for good and were replaced");
     describe_counter!(FALLBACKS, Unit::Count, "Scripts sent in full because a server forgot them");
 }
 
@@ -65,6 +67,10 @@ pub(super) fn reconnected(times: u64) {
 
 pub(super) fn connection_failed(kind: ErrorKind) {
     counter!(CONNECTION_ERRORS, "kind" => label(kind)).increment(1);
+}
+
+pub(super) fn restarted() {
+    counter!(RESTARTS).increment(1);
 }
 
 pub(super) fn fell_back(script: &'static str) {

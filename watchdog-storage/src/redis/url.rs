@@ -121,8 +121,13 @@ impl fmt::Display for RedisUrl {
             write!(f, "{REDACTED}@")?;
         }
         for (index, (host, port)) in self.hosts.iter().enumerate() {
-            let separator = ["", "?node=", "&node="][index.min(2)];
-            write!(f, "{separator}{host}:{port}")?;
+            f.write_str(["", "?node=", "&node="][index.min(2)])?;
+            // An IPv6 address goes back into its brackets.
+            if host.contains(':') {
+                write!(f, "[{host}]:{port}")?;
+            } else {
+                write!(f, "{host}:{port}")?;
+            }
             if let (0, Some(db)) = (index, self.db) {
                 write!(f, "/{db}")?;
             }

@@ -1,10 +1,14 @@
 //! Throw-away Redis servers.
 
+mod cluster;
+mod sentinel;
 mod server;
 mod wire;
 
 use std::sync::OnceLock;
 
+pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
 pub use server::RedisServer;
 pub use wire::{Control, Reply};
 
@@ -22,6 +26,17 @@ const PROGRAM: &str = "redis-server";
 pub fn shared() -> Option<&'static RedisServer> {
     static SHARED: OnceLock<RedisServer> = OnceLock::new();
     is_available().then(|| SHARED.get_or_init(RedisServer::start))
+}
+
+/// A Cluster that all tests of this process share, or `None`, with a line that says so, where
+/// Redis is not installed. Use keys of your own, and never flush or stop it.
+///
+/// # Panics
+///
+/// When the Cluster does not start, and when it is missing and `WD_TEST_REQUIRE` is `1`.
+pub fn shared_cluster() -> Option<&'static RedisCluster> {
+    static SHARED: OnceLock<RedisCluster> = OnceLock::new();
+    is_available().then(|| SHARED.get_or_init(RedisCluster::start))
 }
 
 /// Whether `redis-server` is installed; otherwise one line says which test is left out.

@@ -202,15 +202,17 @@ impl PostgresServer {
 
     /// Ends a [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.signal_sessions("CONT");
-        self.process.resume();
+        if self.process.is_running() {
+            self.signal_sessions("CONT");
+            self.process.resume();
+        }
     }
 
     fn signal_sessions(&self, signal: &str) {
         let server = self.process.id();
         let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
         let children = children.unwrap_or_default();
-        if !self.process.is_running() || children.trim().is_empty() {
+        if children.trim().is_empty() {
             return;
         }
         // A session may have ended since; the others get the signal all the same.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Control, PROGRAM, Reply};
+use crate::testing::certificate::Certificate;
 use crate::testing::process::ServerProcess;
 use crate::testing::{free_port, wait_until};
 
@@ -20,6 +21,8 @@ pub struct RedisServer {
     process: ServerProcess,
     port: u16,
     args: Vec<String>,
+    tls: Option<(u16, Certificate)>,
+    user: Option<[String; 2]>,
 }
 
 impl RedisServer {
@@ -37,20 +40,61 @@ impl RedisServer {
     /// # Panics
     ///
     /// When it does not start.
-    #[expect(clippy::panic, reason = "a test without its server should stop")]
     pub fn start_with(settings: &[&str]) -> Self {
-        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::try_ports(settings, false)
+    }
+
+    /// Starts a server that speaks TLS on a second port, see [`tls_url`](Self::tls_url).
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_tls() -> Self {
+        Self::try_ports(&[], true)
+    }
+
+    /// Starts a server that lets in one user only, who may do everything.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_with_user(user: &str, password: &str) -> Self {
+        let secret = format!(">{password}");
+        let rules =
+            ["--user", user, "on", &secret, "~*", "&*", "+@all", "--user", "default", "off"];
+        // The log tells when the server is ready; a connection would need the password.
+        let mut server = Self::try_ports(&rules, false);
+        server.user = Some([user.to_owned(), password.to_owned()]);
+        server
+    }
+
+    #[expect(clippy::panic, reason = "a test without its server should stop")]
+    fn try_ports(settings: &[&str], with_tls: bool) -> Self {
         let mut log = String::new();
         for _ in 0..TRIES {
-            let port = free_port();
-            let mut args = plain_arguments(port);
-            args.extend_from_slice(&settings);
-            match start(&args) {
-                Ok(process) => return Self { process, port, args },
+            match Self::try_start(settings, with_tls) {
+                Ok(server) => return server,
                 Err(output) => log = output,
             }
         }
         panic!("redis-server does not start: {log}");
+    }
+
+    fn try_start(settings: &[&str], with_tls: bool) -> Result<Self, String> {
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?.keep();
+        let port = free_port();
+        let mut args = plain_arguments(port);
+        args.extend(settings.iter().map(|&setting| setting.to_owned()));
+        let mut tls = None;
+        if with_tls {
+            let certificate =
+                Certificate::write_to(&directory).map_err(|error| error.to_string())?;
+            let tls_port = free_port();
+            args.extend(tls_arguments(tls_port, &certificate));
+            tls = Some((tls_port, certificate));
+        }
+        let process = start_in(&directory, &args)?;
+        Ok(Self { process, port, args, tls, user: None })
     }
 
     /// The port.
@@ -61,6 +105,17 @@ impl RedisServer {
     /// The URL, for [`RedisConfig::from_url`](crate::redis::RedisConfig::from_url).
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of the TLS port, and the file with the authority to trust.
+    ///
+    /// # Panics
+    ///
+    /// When the server was not started with [`start_tls`](Self::start_tls).
+    #[expect(clippy::expect_used, reason = "a test states what it expects")]
+    pub fn tls_url(&self) -> (String, &Path) {
+        let (port, certificate) = self.tls.as_ref().expect("the server was started with TLS");
+        (format!("rediss://localhost:{port}"), &certificate.authority)
     }
 
     /// The process: its log, pausing it.
@@ -75,7 +130,11 @@ impl RedisServer {
     /// When the server is not there.
     #[expect(clippy::expect_used, reason = "a test without its server should stop")]
     pub fn control(&self) -> Control {
-        Control::connect(self.port).expect("the server of the test answers")
+        let mut control = Control::connect(self.port).expect("the server of the test answers");
+        if let Some([user, password]) = &self.user {
+            control.command(&["AUTH", user, password]).expect("the server of the test answers");
+        }
+        control
     }
 
     /// Sends one command on a connection of its own.
@@ -111,9 +170,20 @@ impl RedisServer {
     /// # Panics
     ///
     /// When it does not start.
-    #[expect(clippy::expect_used, reason = "a test without its server should stop")]
     pub fn restart(&mut self) {
-        self.process.replace(PROGRAM, &self.args).expect("the shell starts");
+        self.restart_with(&[]);
+    }
+
+    /// As [`restart`](Self::restart), with settings that override those of the start.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[expect(clippy::expect_used, reason = "a test without its server should stop")]
+    pub fn restart_with(&mut self, settings: &[&str]) {
+        let settings = settings.iter().map(|&setting| setting.to_owned());
+        let args: Vec<String> = self.args.iter().cloned().chain(settings).collect();
+        self.process.replace(PROGRAM, &args).expect("the shell starts");
         let process = &self.process;
         wait_until("the server starts again", PATIENCE, || is_ready(process));
     }
@@ -130,7 +200,7 @@ impl RedisServer {
 }
 
 /// The settings every server has: loopback only, nothing on disk.
-pub(super) fn plain_arguments(port: u16) -> Vec<String> {
+fn plain_arguments(port: u16) -> Vec<String> {
     let port = port.to_string();
     let settings = [
         ["--port", &port],
@@ -144,13 +214,19 @@ pub(super) fn plain_arguments(port: u16) -> Vec<String> {
     settings.concat().into_iter().map(str::to_owned).collect()
 }
 
-/// Starts a server and waits until it accepts connections; its output when it does not.
-pub(super) fn start(args: &[String]) -> Result<ServerProcess, String> {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?.keep();
-    start_in(&directory, args)
+fn tls_arguments(port: u16, certificate: &Certificate) -> Vec<String> {
+    let path = |path: &Path| path.display().to_string();
+    let settings = [
+        ["--tls-port", &port.to_string()],
+        ["--tls-ca-cert-file", &path(&certificate.authority)],
+        ["--tls-cert-file", &path(&certificate.certificate)],
+        ["--tls-key-file", &path(&certificate.key)],
+        ["--tls-auth-clients", "no"],
+    ];
+    settings.concat().into_iter().map(str::to_owned).collect()
 }
 
-/// As [`start`], in a directory that holds files of the server.
+/// Starts a server and waits until it accepts connections; its output when it does not.
 pub(super) fn start_in(directory: &Path, args: &[String]) -> Result<ServerProcess, String> {
     let process = ServerProcess::start(directory, "KILL", PROGRAM, args)
         .map_err(|error| error.to_string())?;

@@ -1,0 +1,127 @@
+//! One primary, two replicas, and three sentinels that watch them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::server::start_in;
+use super::{Control, RedisServer, Reply};
+use crate::testing::process::ServerProcess;
+use crate::testing::{free_port, wait_until};
+
+/// How long the servers may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often another port is tried.
+const TRIES: u32 = 5;
+
+/// The name the sentinels watch the primary under.
+const SERVICE: &str = "mymaster";
+
+/// A deployment with Sentinel; a primary that does not answer for half a second is replaced.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    servers: Vec<RedisServer>,
+    sentinels: Vec<(ServerProcess, u16)>,
+}
+
+impl RedisSentinel {
+    /// Starts three servers and three sentinels; takes about two seconds.
+    ///
+    /// # Panics
+    ///
+    /// When they do not start or do not find each other.
+    pub fn start() -> Self {
+        let primary = RedisServer::start();
+        let port = primary.port().to_string();
+        let replica = || RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
+        let servers = vec![replica(), replica(), primary];
+        wait_until("the replicas follow", PATIENCE, || {
+            servers[..2].iter().all(|server| {
+                let info = server.command(&["INFO", "replication"]);
+                info.text().contains("master_link_status:up")
+            })
+        });
+        let sentinels = (0..3).map(|_| start_sentinel(&port)).collect();
+        let deployment = Self { servers, sentinels };
+        wait_until("the sentinels know all", PATIENCE, || deployment.is_whole());
+        deployment
+    }
+
+    fn is_whole(&self) -> bool {
+        self.sentinels.iter().all(|(_, port)| {
+            let Ok(mut sentinel) = Control::connect(*port) else { return false };
+            let Ok(Reply::List(facts)) = sentinel.command(&["SENTINEL", "MASTER", SERVICE]) else {
+                return false;
+            };
+            let has = |name: &str, value: &str| {
+                facts.chunks(2).any(|fact| fact[0].text() == name && fact[1].text() == value)
+            };
+            has("num-slaves", "2") && has("num-other-sentinels", "2") && has("flags", "master")
+        })
+    }
+
+    /// The URL with all three sentinels.
+    pub fn url(&self) -> String {
+        let [first, second, third] = [0, 1, 2].map(|index| self.sentinels[index].1);
+        format!(
+            "redis-sentinel://127.0.0.1:{first}?node=127.0.0.1:{second}&node=127.0.0.1:{third}\
+             &sentinelServiceName={SERVICE}"
+        )
+    }
+
+    /// The primary, as the sentinels see it.
+    ///
+    /// # Panics
+    ///
+    /// When no sentinel answers.
+    #[expect(clippy::expect_used, clippy::panic, reason = "a test states what it expects")]
+    pub fn primary(&self) -> &RedisServer {
+        let mut sentinel = Control::connect(self.sentinels[0].1).expect("a sentinel answers");
+        let address = sentinel
+            .command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])
+            .expect("a sentinel answers");
+        let Reply::List(parts) = address else { panic!("no address: {address:?}") };
+        let port = parts[1].text();
+        self.servers
+            .iter()
+            .find(|server| server.port().to_string() == port)
+            .expect("the primary is one of the servers")
+    }
+
+    /// Kills the primary. A replica takes over in about 2 s; this returns at once.
+    pub fn kill_primary(&mut self) -> Instant {
+        let port = self.primary().port();
+        for server in self.servers.iter_mut().filter(|server| server.port() == port) {
+            server.kill();
+        }
+        Instant::now()
+    }
+}
+
+#[expect(clippy::panic, reason = "a test without its server should stop")]
+fn start_sentinel(primary: &str) -> (ServerProcess, u16) {
+    let mut log = String::new();
+    for _ in 0..TRIES {
+        let port = free_port();
+        match try_start_sentinel(primary, port) {
+            Ok(process) => return (process, port),
+            Err(output) => log = output,
+        }
+    }
+    panic!("a sentinel does not start: {log}");
+}
+
+fn try_start_sentinel(primary: &str, port: u16) -> Result<ServerProcess, String> {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?.keep();
+    // A sentinel rewrites its configuration, so it needs a file.
+    let file = directory.join("sentinel.conf");
+    let settings = format!(
+        "port {port}\nbind 127.0.0.1\ndir {}\n\
+         sentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
+         sentinel down-after-milliseconds {SERVICE} 500\n\
+         sentinel failover-timeout {SERVICE} 2000\n",
+        directory.display(),
+    );
+    fs::write(&file, settings).map_err(|error| error.to_string())?;
+    start_in(&directory, &[file.display().to_string(), "--sentinel".to_owned()])
+}
