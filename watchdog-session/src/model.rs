@@ -26,9 +26,9 @@ pub struct UserSessions {
     pub records: BTreeMap<SessionId, Vec<u8>>,
     /// Sessions created up to this time are revoked.
     pub not_before: Millis,
-    /// Latest creation time of any session removed so far. A session made up to this time is not
-    /// stored, so that a repeated login cannot bring back what was revoked in between.
-    pub removed: Millis,
+    /// Latest creation time of any single session revoked so far. A session made up to this time is
+    /// not stored, so that a repeated login cannot bring back what was revoked in between.
+    pub revoked: Millis,
     /// When all of it may be forgotten.
     pub expires_at: Millis,
 }
@@ -50,7 +50,7 @@ impl UserSessions {
         let Some(common) = Common::decode(&request.record) else {
             return log.with(Created::Taken { now });
         };
-        let floor = self.not_before.max(self.removed);
+        let floor = self.not_before.max(self.revoked);
         if common.created_at <= floor || now.abs_diff(common.created_at) > request.tolerance {
             return log.with(Created::Skewed { now, floor });
         }
@@ -108,7 +108,7 @@ impl UserSessions {
             Some(after) => {
                 self.records.insert(session, after.clone());
             }
-            None => self.remove(session, &record),
+            None => self.end(session, &record),
         }
         if reported(decision) {
             let details = [
@@ -128,7 +128,7 @@ impl UserSessions {
         let mut log = Log::new(request.place, request.outbox.as_ref(), now);
         let was = self.settle(session, now, &mut log);
         if let (Life::Alive, Some(record)) = (was, self.records.get(&session).cloned()) {
-            self.remove(session, &record);
+            self.end(session, &record);
             log.add("revoked", session, &record, &[("reason", request.reason.to_owned())]);
         }
         log.with(Revoked { now, was })
@@ -144,7 +144,7 @@ impl UserSessions {
         if !common.is_expired(now) {
             return Life::Alive;
         }
-        self.remove(session, &record);
+        self.records.remove(&session);
         log.add("expired", session, &record, &[]);
         Life::Expired
     }
@@ -158,8 +158,7 @@ impl UserSessions {
             if !revoked && !common.is_expired(now) {
                 continue;
             }
-            if let Some(record) = self.records.get(&session).cloned() {
-                self.remove(session, &record);
+            if let Some(record) = self.records.remove(&session) {
                 if !revoked {
                     log.add("expired", session, &record, &[]);
                     expired += 1;
@@ -174,8 +173,7 @@ impl UserSessions {
         let mut evicted = 0;
         let beyond = (self.records.len() + 1).saturating_sub(limit as usize);
         for (_, session) in self.by_age().into_iter().take(beyond) {
-            if let Some(record) = self.records.get(&session).cloned() {
-                self.remove(session, &record);
+            if let Some(record) = self.records.remove(&session) {
                 log.add("evicted", session, &record, &[]);
                 evicted += 1;
             }
@@ -193,10 +191,11 @@ impl UserSessions {
         all
     }
 
-    fn remove(&mut self, session: SessionId, record: &[u8]) {
+    /// Ends a session for good.
+    fn end(&mut self, session: SessionId, record: &[u8]) {
         self.records.remove(&session);
         if let Some(common) = Common::decode(record) {
-            self.removed = self.removed.max(common.created_at);
+            self.revoked = self.revoked.max(common.created_at);
         }
     }
 }

@@ -114,8 +114,8 @@ pub enum Created {
         /// How many were evicted.
         evicted: u32,
     },
-    /// Its creation time is off, or not later than the last removal of a session of this user.
-    /// Nothing changed; make it anew with a later time.
+    /// Its creation time is off, or not later than that of a session of this user that was
+    /// revoked. Nothing changed; make it anew with a later time.
     Skewed {
         /// The store's time.
         now: Millis,

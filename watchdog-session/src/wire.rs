@@ -13,8 +13,8 @@
 //! | `wd:ev:{b}` | stream | events on their way to the audit log | each until it is acknowledged |
 //!
 //! Fields of the hash: `s:` and the session id in 32 hexadecimal digits → record; `e` → not-before
-//! stamp: sessions created up to then are revoked; `r` → latest creation time of any session
-//! removed so far. Both are milliseconds in decimal.
+//! stamp: sessions created up to then are revoked; `r` → latest creation time of any single session
+//! revoked so far: a login up to then is not stored. Both are milliseconds in decimal.
 //!
 //! `HMAC-SHA-256(K, user id)` under the key *session/location/v1* gives the locator (bytes 0 to 15)
 //! and the bucket (bytes 16 and 17, modulo 1024).

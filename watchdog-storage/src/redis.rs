@@ -1,4 +1,88 @@
-//! The one seam to Redis: no other crate names the client behind it.
+//! The one seam to Redis: standalone, Sentinel and Cluster, with or without TLS.
+//!
+//! ```no_run
+//! use watchdog_storage::redis::{Redis, RedisConfig, Script};
+//!
+//! static VISIT: Script = Script::new("app.visit.v1", "return redis.call('INCR', KEYS[1])");
+//!
+//! # async fn example() -> watchdog_storage::Result<()> {
+//! let redis = Redis::connect(&RedisConfig::from_url("redis://localhost")?).await?;
+//! let key = redis.keys().key("visits", "user-7", &[]);
+//! let visits = redis.call(&VISIT, &[&key], &[]).await?.integer()?;
+//! assert!(visits > 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Model
+//!
+//! - A [`Key`] is made by a [`KeySpace`] only; its hash tag decides the Cluster slot.
+//! - Reads are plain commands. What has a condition is a [`Script`] over keys of one hash tag, sent
+//!   by its SHA and in full where the server forgot it.
+//! - One [`RedisConfig::command_timeout`] (1 s) bounds a call from the first to its last attempt,
+//!   waiting for a connection included. A broken connection is made again for ever, after
+//!   100 ms to 10 s with jitter.
+//! - Calls in flight are bounded by [`RedisConfig::max_buffer`] (10 000); one more fails at once.
+//! - Concurrent calls of one client share a connection and are pipelined; a pool rarely helps.
+//!
+//! # Commands in flight
+//!
+//! What a caller learns, and how often a script that was under way ran. Each row is the name of a
+//! test in `tests/redis_in_flight.rs` or `tests/redis_failover.rs`.
+//!
+//! | test | caller gets | script ran |
+//! |---|---|---|
+//! | `lost_reply_with_two_attempts_runs_twice_and_succeeds` (the default) | the second answer | twice |
+//! | `lost_reply_with_one_attempt_ran_once_and_is_unavailable` | `Unavailable`, at once | once |
+//! | `cut_connection_is_made_again_and_calls_in_between_wait` | an answer, some 100 ms later | once |
+//! | `restarted_server_on_the_same_port_is_found_again` | `CommandTimeout` or `Unavailable` meanwhile | never |
+//! | `given_up_while_the_server_is_away_never_runs` | `CommandTimeout` | never |
+//! | `dropped_while_the_server_is_away_never_runs` | nothing, it dropped the call | never |
+//! | `frozen_server_times_out_and_the_command_may_run_later` | `CommandTimeout` after 1 s | once, when the server thaws |
+//! | `hanging_connection_is_replaced_after_two_timeouts` | `CommandTimeout` | perhaps |
+//! | `full_buffer_refuses_at_once` | `Saturated`, at once | never |
+//! | `calls_given_up_in_a_long_outage_do_not_pile_up` | `CommandTimeout`, then `Saturated` at once | never |
+//! | `cluster_primary_killed`, `sentinel_primary_killed` | `CommandTimeout` until a replica took over | perhaps: on the dead primary, the new one, or both |
+//! | `refusals_of_the_server_are_told_apart` | `Refusing` | never |
+//!
+//! "Twice" and "perhaps" are why **every script has to be idempotent under verbatim replay**. A call
+//! that changes something runs in a task of its own: dropping its future does not take it back
+//! when it was sent, and it is never sent after its timeout.
+//!
+//! # Errors
+//!
+//! | kind | when | what helps |
+//! |---|---|---|
+//! | [`Unavailable`](ErrorKind::Unavailable) | no connection, or it broke under the last attempt | try again |
+//! | [`CommandTimeout`](ErrorKind::CommandTimeout) | no answer in time; the command may have run | try again |
+//! | [`Saturated`](ErrorKind::Saturated) | too many calls in flight; nothing was sent | slow down |
+//! | [`Refusing`](ErrorKind::Refusing) | out of memory, read only, loading, Cluster down | try again |
+//! | [`Denied`](ErrorKind::Denied) | password or permission | mend the configuration |
+//! | [`Misuse`](ErrorKind::Misuse) | a script without keys, or with keys of two hash tags | mend the code |
+//! | [`Unexpected`](ErrorKind::Unexpected) | any other answer: wrong type, an error in a script | mend the code |
+//!
+//! [`Redis::connect`] adds [`ConnectTimeout`](ErrorKind::ConnectTimeout) and
+//! [`Config`](ErrorKind::Config). An error names the command or the script, never a key or a value.
+//!
+//! # Metrics
+//!
+//! | name | labels |
+//! |---|---|
+//! | `watchdog_storage_redis_commands_total` | `command` (or script), `outcome`: `ok`, `error`, `cancelled` |
+//! | `watchdog_storage_redis_command_duration_seconds` | `command` (or script) |
+//! | `watchdog_storage_redis_errors_total` | `kind` |
+//! | `watchdog_storage_redis_connection_errors_total` | `kind` |
+//! | `watchdog_storage_redis_reconnects_total` | |
+//! | `watchdog_storage_redis_client_restarts_total` | |
+//! | `watchdog_storage_redis_script_fallbacks_total` | `script` |
+//!
+//! # Limits
+//!
+//! - A read whose caller drops it may still be sent later; it changes nothing.
+//! - The user needs the commands `HELLO`, `CLIENT ID`, `INFO`, `PING`, `EVALSHA` and `EVAL` beside those
+//!   it calls, with Cluster `CLUSTER INFO` and `CLUSTER SLOTS` too.
+//! - With a Cluster over TLS the nodes' certificates have to name the addresses the nodes announce.
+//! - Redis 6 or later, since connections speak RESP3.
 
 mod command;
 mod config;
@@ -48,6 +132,7 @@ struct Inner {
     /// One permit per call in flight.
     permits: Arc<Semaphore>,
     max_buffer: usize,
+    command_timeout: Duration,
 }
 
 impl fmt::Debug for Redis {
@@ -75,6 +160,7 @@ impl Redis {
             next: AtomicUsize::new(0),
             permits: Arc::new(Semaphore::new(config.max_buffer)),
             max_buffer: config.max_buffer,
+            command_timeout: config.command_timeout,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -94,6 +180,10 @@ impl Redis {
         for slot in &self.inner.slots {
             slot.close(Duration::from_secs(1)).await;
         }
+    }
+
+    fn command_timeout(&self) -> Duration {
+        self.inner.command_timeout
     }
 
     /// Runs a command that changes nothing.

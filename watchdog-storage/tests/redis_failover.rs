@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use watchdog_storage::ErrorKind;
-use watchdog_storage::redis::{Key, Redis, RedisConfig, Script, Value};
+use watchdog_storage::redis::{Key, Redis, RedisConfig, Script};
 use watchdog_storage::testing::redis::{RedisCluster, RedisSentinel, RedisServer, is_available};
 
 /// Longest time without service after a primary died, of which the servers themselves take 2 to
@@ -28,8 +28,10 @@ async fn watch_outage(redis: &Redis, key: &Key, killed: Instant) -> (Duration, E
     let mut errors = Errors::default();
     loop {
         match redis.call(&COUNT, &[key], &[]).await {
-            Ok(Value::Integer(_)) => break,
-            Ok(other) => panic!("{other:?}"),
+            Ok(answer) => {
+                assert!(answer.integer().is_ok());
+                break;
+            }
             Err(error) => {
                 assert!(error.is_retryable(), "{error:?}");
                 *errors.entry(format!("{:?}", error.kind())).or_default() += 1;

@@ -45,7 +45,7 @@ impl Inner {
                     return self.issued(draft, client, now);
                 }
                 // The first call of a process whose clock is set wrong, or a session of the same
-                // user removed within the same millisecond.
+                // user revoked within the same millisecond.
                 Created::Skewed { now, floor } => created_at = now.max(floor + 1),
                 Created::Taken { .. } => {
                     return Err(Error::new(ErrorKind::Internal, "session id is taken"));

@@ -1,6 +1,6 @@
 //! The commands: reads as plain commands, everything conditional as a script.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::clients::Client;
@@ -8,6 +8,7 @@ use fred::interfaces::{
     ClientLike as _, HashesInterface as _, KeysInterface as _, LuaInterface as _,
     StreamsInterface as _,
 };
+use fred::types::config::Options;
 use fred::types::{Expiration, InfoKind, Key as WireKey, Value as Wire};
 
 use super::{Arg, Key, Redis, Script, StreamEntry, Ttl, Value, failure, metric, value};
@@ -211,12 +212,17 @@ impl Redis {
         let keys: Vec<WireKey> = keys.iter().map(|&key| key.into()).collect();
         let args: Vec<Wire> = args.iter().map(|&arg| arg.into()).collect();
         let (sha, source) = (script.sha().to_owned(), script.source());
+        let limit = self.command_timeout();
         let call = move |client: Client| async move {
+            let start = Instant::now();
             match client.evalsha(sha, keys.clone(), args.clone()).await {
                 // A restarted server and a promoted replica have no scripts. EVAL leaves it there.
                 Err(error) if failure::is_unknown_script(&error) => {
                     metric::fell_back(name);
-                    client.eval(source, keys, args).await
+                    // One timeout for both; none at all is what the client takes zero for.
+                    let rest = limit.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+                    let options = Options { timeout: Some(rest), ..Options::default() };
+                    client.with_options(&options).eval(source, keys, args).await
                 }
                 answer => answer,
             }

@@ -51,7 +51,7 @@ pub enum Value {
     /// A bulk or simple string.
     Bytes(Bytes),
     /// A list.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
 }
 
 impl Value {

@@ -38,9 +38,9 @@ end)
 local live, expired, evicted = {}, 0, 0
 for _, old in ipairs(all) do
   if old.head.created <= revoked then
-    remove(old.id, old.head)
+    redis.call('HDEL', users, 's:' .. old.id)
   elseif is_expired(old.head) then
-    remove(old.id, old.head)
+    redis.call('HDEL', users, 's:' .. old.id)
     report('expired', old.id, old.record, old.head)
     expired = expired + 1
   else
@@ -48,7 +48,7 @@ for _, old in ipairs(all) do
   end
 end
 for i = 1, #live + 1 - limit do
-  remove(live[i].id, live[i].head)
+  redis.call('HDEL', users, 's:' .. live[i].id)
   report('evicted', live[i].id, live[i].record, live[i].head)
   evicted = evicted + 1
 end

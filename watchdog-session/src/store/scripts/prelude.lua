@@ -38,8 +38,9 @@ local function report(action, id, record, head, ...)
   outbox.index = outbox.index + 1
 end
 
--- The stamp goes first: a hash that lost its last field would lose its time to live with it.
-local function remove(id, head)
+-- Ends a session for good: a repeated login does not bring it back. The stamp goes first: a hash
+-- that lost its last field would lose its time to live with it.
+local function revoke(id, head)
   if head.created > stamp('r') then
     redis.call('HSET', users, 'r', string.format('%.0f', head.created))
   end
@@ -53,7 +54,7 @@ local function settle(id)
   local head = common(record)
   if head.created <= stamp('e') then return 'gone' end
   if not is_expired(head) then return 'alive', record, head end
-  remove(id, head)
+  redis.call('HDEL', users, 's:' .. id)
   report('expired', id, record, head)
   return 'expired'
 end

@@ -47,7 +47,7 @@ local age = math.max(0, now - rotated_at)
 local details = { 'd:presented', presented, 'd:generation', generation,
   'd:age', string.format('%.0f', age) }
 if verdict == 'reuse' then
-  remove(session, head)
+  revoke(session, head)
   report('reuse', session, record, head, unpack(details))
   return { 'reuse', now }
 end

@@ -19,7 +19,7 @@ pub enum Reply {
     /// Nothing.
     Nil,
     /// A list.
-    List(Vec<Reply>),
+    List(Vec<Self>),
     /// An error.
     Error(String),
 }
