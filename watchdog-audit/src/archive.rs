@@ -1,0 +1,257 @@
+//! The bucket: where everything of the archive stands, and how it is read back.
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use watchdog_core::audit::Category;
+use watchdog_storage::objects::{Budget, Objects, Put};
+
+use crate::chain::{Chain, Fault, FaultKind};
+use crate::entry::MAX_LINE_BYTES;
+use crate::error::{Error, ErrorKind, Result, storage};
+use crate::manifest::ArchivedObject;
+use crate::segment::SegmentId;
+use crate::signing::Signer;
+
+const PREFIX: &str = "audit/v1";
+const MANIFESTS: &str = "audit/v1/manifest/";
+const EPOCHS: &str = "audit/v1/epoch/";
+const PAGE: usize = 1000;
+
+/// Most bytes the lines of one object take. A segment of the greatest size, 64 MiB, and one frame
+/// more stay below it; anything that announces more is not ours.
+pub(crate) const MAX_RAW_BYTES: u64 = 96 * 1024 * 1024;
+
+/// The archive in one bucket.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    bucket: Objects,
+    signer: Signer,
+    /// What the manifests said when they were last read.
+    chain: Mutex<Chain>,
+}
+
+/// The key of a manifest.
+pub(crate) fn manifest_key(number: u64) -> String {
+    format!("{MANIFESTS}{number:020}.jsonl")
+}
+
+/// The key of an epoch.
+fn epoch_key(number: u64) -> String {
+    format!("{EPOCHS}{number:020}.json")
+}
+
+/// The number in a key that ends in one, as [`manifest_key`] makes it.
+fn number_in(key: &str) -> Option<u64> {
+    let name = key.rsplit('/').next()?;
+    name.split('.').next()?.parse().ok()
+}
+
+/// The key of the object with the entries of one category and day; it carries the content's hash.
+pub(crate) fn object_key(
+    category: Category,
+    date: &str,
+    segment: SegmentId,
+    sha256: &str,
+) -> String {
+    let hash = sha256.get(..16).unwrap_or(sha256);
+    format!(
+        "{PREFIX}/category={category}/date={date}/p={:05}/seg={:020}.{hash}.jsonl.zst",
+        segment.partition, segment.number
+    )
+}
+
+impl Archive {
+    pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
+        // Nobody waits for the archive: it may try longer.
+        let bucket = bucket.with_budget(Budget::Background);
+        Self { bucket, signer, chain: Mutex::default() }
+    }
+
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Reads the manifests that came since the last time.
+    pub(crate) async fn refreshed(&self) -> Result<Chain> {
+        let mut chain = self.chain.lock().await;
+        let after = chain.head().map(|head| manifest_key(head.number));
+        for key in self.keys(MANIFESTS, after).await? {
+            let object = self.manifest(&key).await?.ok_or_else(|| {
+                Error::corrupt(format_args!("manifest {key} is listed and not there"))
+            })?;
+            chain.extend(&key, &object, &self.signer).map_err(unsound)?;
+        }
+        Ok(chain.clone())
+    }
+
+    /// Adds a manifest this process has committed.
+    pub(crate) async fn committed(&self, key: &str, object: &[u8]) -> Result<()> {
+        let mut chain = self.chain.lock().await;
+        // A query may have read it in the meantime.
+        if number_in(key) == Some(chain.next()) {
+            chain.extend(key, object, &self.signer).map_err(unsound)?;
+        }
+        Ok(())
+    }
+
+    /// Every manifest key in the bucket, in order.
+    pub(crate) async fn manifest_keys(&self) -> Result<Vec<String>> {
+        self.keys(MANIFESTS, None).await
+    }
+
+    async fn keys(&self, prefix: &str, mut after: Option<String>) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        loop {
+            let page = self.bucket.list(prefix, after.as_deref(), PAGE).await;
+            let page = page.map_err(storage("the bucket does not list the archive"))?;
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+            after = page.next;
+            if after.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// A manifest object, `None` when it is not there.
+    pub(crate) async fn manifest(&self, key: &str) -> Result<Option<Bytes>> {
+        self.read(key).await
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        match self.bucket.get(key).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(storage("the bucket did not give an object of the archive")(error)),
+        }
+    }
+
+    /// Writes an object whose name carries its hash, reads it back and compares.
+    pub(crate) async fn write_object(&self, key: &str, content: Bytes) -> Result<()> {
+        match self.bucket.put_verified(key, content.clone()).await {
+            Ok(_) => Ok(()),
+            // What stands under the name is not what the name says: a write that broke off.
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                let context = storage("an object of the archive was not written");
+                self.bucket.put(key, content.clone()).await.map_err(context)?;
+                match self.read(key).await? {
+                    Some(stored) if stored == content => Ok(()),
+                    _ => Err(Error::corrupt("the bucket does not hold what it acknowledged")),
+                }
+            }
+            Err(error) => Err(storage("an object of the archive was not written")(error)),
+        }
+    }
+
+    /// Commits a manifest: the one step that counts. Busy when another archiver was faster.
+    pub(crate) async fn commit(&self, key: &str, content: Bytes) -> Result<()> {
+        match self.bucket.put_verified(key, content).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                let context = "another archiver has committed this manifest";
+                Err(Error::new(ErrorKind::Busy, context).with_source(error))
+            }
+            Err(error) => Err(storage("a manifest was not written")(error)),
+        }
+    }
+
+    /// The newest epoch in the bucket at or after `known`.
+    pub(crate) async fn newest_epoch(&self, known: u64) -> Result<u64> {
+        let after = known.checked_sub(1).map(epoch_key);
+        let keys = self.keys(EPOCHS, after).await?;
+        Ok(keys.last().and_then(|key| number_in(key)).unwrap_or(0).max(known))
+    }
+
+    /// Creates an epoch: the fencing token of one archiver. Busy when another was faster.
+    pub(crate) async fn create_epoch(&self, number: u64, content: Bytes) -> Result<()> {
+        let put = self.bucket.put_if_absent(&epoch_key(number), content).await;
+        match put.map_err(storage("an epoch was not created"))? {
+            Put::Created => Ok(()),
+            Put::AlreadyExists => {
+                Err(Error::new(ErrorKind::Busy, "another archiver has begun this epoch"))
+            }
+        }
+    }
+
+    /// Publishes the key new manifests are signed with.
+    pub(crate) async fn publish_key(&self) -> Result<()> {
+        let key = self.signer.public_key();
+        let place = format!("{PREFIX}/keys/{}.json", key.id());
+        let put = self.bucket.put_if_absent(&place, key.document().into()).await;
+        put.map_err(storage("the public key was not published")).map(drop)
+    }
+
+    /// Whether the bucket refuses to overwrite on request.
+    pub(crate) async fn is_create_only(&self) -> Result<bool> {
+        self.bucket.probe_create_only().await.map_err(storage("the bucket was not probed"))
+    }
+
+    /// The lines of an archived object, checked against its hash.
+    pub(crate) async fn lines(&self, object: &ArchivedObject) -> Result<Result<Vec<u8>, Fault>> {
+        let fault = |kind, detail: &str| Ok(Err(Fault::new(kind, &object.key, detail)));
+        let Some(content) = self.read(&object.key).await? else {
+            return fault(FaultKind::MissingObject, "it is not in the bucket");
+        };
+        let lines = unpack(&content, object.raw_bytes);
+        let sha256 = crate::hex::encode(&crate::merkle::sha256(&[&content]));
+        Ok(match lines {
+            Some(lines) if sha256 == object.sha256 => Ok(lines),
+            Some(lines) => Err(crate::verify::difference(object, &lines)),
+            None => Err(Fault::new(
+                FaultKind::AlteredObject,
+                &object.key,
+                "its hash is another, and it does not unpack",
+            )),
+        })
+    }
+}
+
+/// Compresses lines, in one frame that carries their length and checksum.
+pub(crate) fn pack(lines: &[u8]) -> Result<Vec<u8>> {
+    let refused = |error| Error::new(ErrorKind::Misuse, "zstd refused").with_source(error);
+    let mut compressor = zstd::bulk::Compressor::new(COMPRESSION_LEVEL).map_err(refused)?;
+    compressor.include_checksum(true).map_err(refused)?;
+    compressor.compress(lines).map_err(refused)
+}
+
+const COMPRESSION_LEVEL: i32 = 3;
+
+/// Decompresses at most a little more than the announced length, whatever the content says.
+fn unpack(content: &[u8], announced: u64) -> Option<Vec<u8>> {
+    // Room for an inserted line, so that it can be named.
+    let room = announced.min(MAX_RAW_BYTES) + MAX_LINE_BYTES as u64 * 16;
+    zstd::bulk::decompress(content, usize::try_from(room).ok()?).ok()
+}
+
+fn unsound(fault: Fault) -> Error {
+    Error::corrupt(format_args!("the archive is not sound: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_number_and_tell_it() {
+        assert!(manifest_key(9) < manifest_key(10));
+        assert_eq!(number_in(&manifest_key(10)), Some(10));
+        assert_eq!(number_in(&epoch_key(7)), Some(7));
+        assert_eq!(
+            object_key(
+                Category::Security,
+                "2026-01-01",
+                SegmentId { partition: 3, number: 9 },
+                &"ab".repeat(32)
+            ),
+            "audit/v1/category=security/date=2026-01-01/p=00003/\
+             seg=00000000000000000009.abababababababab.jsonl.zst"
+        );
+    }
+
+    #[test]
+    fn a_small_object_cannot_unpack_to_much_more_than_announced() {
+        let bomb = pack(&vec![b'x'; 40 * 1024 * 1024]).unwrap();
+        assert!(bomb.len() < 10_000);
+        assert!(unpack(&bomb, 1000).is_none());
+        assert_eq!(unpack(&pack(b"line\n").unwrap(), 5).unwrap(), b"line\n");
+    }
+}

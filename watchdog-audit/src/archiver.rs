@@ -1,0 +1,399 @@
+//! The archiver: seal, read, write, verify, commit, let expire.
+//!
+//! Any replica may run it at any time. The lease saves work; what makes it right is that a
+//! manifest is created once, that its number and content decide what is archived, and that the
+//! gate of the store refuses a token older than the newest. Killed at any point, the next run
+//! finds the same segments and writes the same objects, or finds them done.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use watchdog_core::Clock;
+
+use crate::archive::{Archive, manifest_key};
+use crate::chain::Chain;
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::manifest::{MANIFEST_FORMAT, Manifest};
+use crate::pack::{PackedSegment, pack_segment};
+use crate::segment::{ArchiveProof, Gate, ManifestRef, SegmentId, SegmentLimits, Totals};
+use crate::store::SegmentStore;
+use crate::telemetry;
+use crate::writer_id::WriterId;
+
+/// How long the right to archive lasts without being renewed.
+const LEASE: Duration = Duration::from_secs(30);
+/// How long an explicit run waits for another archiver.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(10);
+const FRAMES_AT_ONCE: usize = 64;
+
+/// A step of the archiver, told before it is taken and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// A new epoch is begun.
+    Epoch,
+    /// A segment is sealed.
+    Seal(SegmentId),
+    /// A sealed segment is read.
+    Read(SegmentId),
+    /// An object is written and read back.
+    Object(String),
+    /// A manifest is committed.
+    Manifest(u64),
+    /// A segment passes the gate.
+    Gate(SegmentId),
+}
+
+/// Whether a step is about to be taken or has been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It is about to be taken.
+    Before,
+    /// It has been taken.
+    After,
+}
+
+/// Hears of every step; with `Break` the run ends there and the next one resumes.
+pub type Observer = dyn Fn(&Step, Moment) -> ControlFlow<()> + Send + Sync;
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Archived {
+    /// Segments that passed the gate.
+    pub segments: u64,
+    /// Entries that were added to the archive.
+    pub entries: u64,
+    /// Objects that were written.
+    pub objects: u64,
+}
+
+/// Moves sealed segments into the archive.
+#[derive(Debug)]
+pub struct Archiver {
+    store: Arc<dyn SegmentStore>,
+    archive: Archive,
+    clock: Arc<dyn Clock>,
+    limits: SegmentLimits,
+    ttl: Duration,
+    holder: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The epoch this archiver has begun, its fencing token.
+    epoch: Option<u64>,
+    is_probed: bool,
+}
+
+/// One run, with what it needs at every step.
+struct Run<'a> {
+    archiver: &'a Archiver,
+    observer: &'a Observer,
+    token: u64,
+    archived: Archived,
+}
+
+impl Archiver {
+    pub(crate) fn new(
+        store: Arc<dyn SegmentStore>,
+        archive: Archive,
+        clock: Arc<dyn Clock>,
+        limits: SegmentLimits,
+        ttl: Duration,
+    ) -> Result<Self> {
+        let holder = WriterId::random()?.to_string();
+        Ok(Self { store, archive, clock, limits, ttl, holder, state: Mutex::default() })
+    }
+
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Seals the segments that are due and archives every sealed one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Busy`] when another process archives, else as of store and bucket. Running
+    /// again resumes.
+    pub async fn run_once(&self) -> Result<Archived> {
+        self.run(false, &|_, _| ControlFlow::Continue(())).await
+    }
+
+    /// Seals every segment that holds something and archives every sealed one; waits up to ten
+    /// seconds for another process that archives.
+    ///
+    /// # Errors
+    ///
+    /// As of [`run_once`](Self::run_once).
+    pub async fn run_now(&self) -> Result<Archived> {
+        self.run_observed(&|_, _| ControlFlow::Continue(())).await
+    }
+
+    /// As [`run_now`](Self::run_now), telling `observer` every step.
+    ///
+    /// # Errors
+    ///
+    /// As of [`run_once`](Self::run_once); [`ErrorKind::Closed`] when the observer ended the run.
+    pub async fn run_observed(&self, observer: &Observer) -> Result<Archived> {
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.run(true, observer).await {
+                Err(error) if is_other(&error) && begun.elapsed() < WAIT_FOR_OTHERS => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn run(&self, seals_all: bool, observer: &Observer) -> Result<Archived> {
+        // One run at a time in this process; the lease keeps other processes out.
+        let mut state = self.state.lock().await;
+        if !self.store.lease(&self.holder, LEASE).await? {
+            return Err(Error::new(ErrorKind::Busy, "another process archives"));
+        }
+        let outcome = self.run_leased(&mut state, seals_all, observer).await;
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
+            // Somebody newer exists: the next run begins an epoch of its own.
+            state.epoch = None;
+        }
+        if let Err(error) = self.store.release(&self.holder).await {
+            tracing::debug!(%error, "the lease of the archiver was not given back");
+        }
+        outcome
+    }
+
+    async fn run_leased(
+        &self,
+        state: &mut State,
+        seals_all: bool,
+        observer: &Observer,
+    ) -> Result<Archived> {
+        self.probe(state).await?;
+        let chain = self.archive.refreshed().await?;
+        let token = self.token(state, &chain, observer).await?;
+        let mut run = Run { archiver: self, observer, token, archived: Archived::default() };
+        let mut failed = None;
+        for partition in 0..self.store.partitions() {
+            // One partition that cannot be archived does not hold up the others.
+            if let Err(error) = run.partition(partition, seals_all).await {
+                if error.kind() != ErrorKind::Corrupt {
+                    return Err(error);
+                }
+                tracing::error!(%error, partition, "a segment cannot be archived");
+                failed.get_or_insert(error);
+            }
+        }
+        self.store.sweep().await?;
+        failed.map_or(Ok(run.archived), Err)
+    }
+
+    /// Asks the bucket once whether it honours create-only, and publishes the signing key.
+    async fn probe(&self, state: &mut State) -> Result<()> {
+        if state.is_probed {
+            return Ok(());
+        }
+        if !self.archive.is_create_only().await? {
+            tracing::warn!(
+                "the bucket overwrites objects that are to be created once: two archivers are kept \
+                 apart by the fencing token in the store alone"
+            );
+        }
+        self.archive.publish_key().await?;
+        state.is_probed = true;
+        Ok(())
+    }
+
+    /// The fencing token: an epoch that is this archiver's own and the newest.
+    async fn token(&self, state: &mut State, chain: &Chain, observer: &Observer) -> Result<u64> {
+        #[derive(Serialize)]
+        struct Epoch<'a> {
+            format: &'static str,
+            number: u64,
+            holder: &'a str,
+            begun_at: watchdog_core::Timestamp,
+        }
+        let known = state.epoch.unwrap_or(0).max(chain.epoch());
+        let newest = self.archive.newest_epoch(known).await?;
+        if let Some(own) = state.epoch
+            && own == newest
+        {
+            return Ok(own);
+        }
+        let number = newest + 1;
+        told(observer, &Step::Epoch, Moment::Before)?;
+        let epoch = Epoch {
+            format: "watchdog-audit-epoch/v1",
+            number,
+            holder: &self.holder,
+            begun_at: self.clock.now(),
+        };
+        let content = serde_json::to_vec(&epoch)
+            .map_err(|error| Error::new(ErrorKind::Misuse, "epoch is not JSON").with_source(error))?;
+        self.archive.create_epoch(number, content.into()).await?;
+        told(observer, &Step::Epoch, Moment::After)?;
+        for partition in 0..self.store.partitions() {
+            self.store.raise_fence(partition, number).await?;
+        }
+        state.epoch = Some(number);
+        Ok(number)
+    }
+}
+
+impl Run<'_> {
+    async fn partition(&mut self, partition: u16, seals_all: bool) -> Result<()> {
+        let store = &self.archiver.store;
+        let held = store.partition(partition).await?;
+        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
+        if held.totals.frames > 0 && (seals_all || held.is_due(self.archiver.limits, now)) {
+            let segment = SegmentId { partition, number: held.open };
+            self.tell(&Step::Seal(segment), Moment::Before)?;
+            store.seal(segment, None).await?;
+            self.tell(&Step::Seal(segment), Moment::After)?;
+        }
+        for (number, totals) in store.sealed(partition).await? {
+            self.segment(SegmentId { partition, number }, totals).await?;
+            store.lease(&self.archiver.holder, LEASE).await?;
+        }
+        Ok(())
+    }
+
+    async fn segment(&mut self, segment: SegmentId, totals: Totals) -> Result<()> {
+        self.tell(&Step::Read(segment), Moment::Before)?;
+        let frames = self.read(segment, totals).await?;
+        self.tell(&Step::Read(segment), Moment::After)?;
+        let archive = &self.archiver.archive;
+        let chain = archive.refreshed().await?;
+        let packed = pack_segment(segment, &frames, &chain)?;
+        let manifest = match chain.covering(segment) {
+            Some(manifest) if packed.entries == 0 => manifest.clone(),
+            _ => self.commit(segment, totals, packed, &chain).await?,
+        };
+        self.tell(&Step::Gate(segment), Moment::Before)?;
+        let proof = ArchiveProof {
+            entries: totals.entries,
+            frames: totals.frames,
+            token: self.token,
+            manifest,
+            ttl: self.archiver.ttl,
+        };
+        match self.archiver.store.mark_archived(segment, &proof).await? {
+            Gate::Archived { .. } => {
+                self.archived.segments += 1;
+                telemetry::gated();
+            }
+            Gate::AlreadyArchived => {}
+            Gate::Fenced { newest } => return Err(fenced(self.token, newest)),
+            refused @ (Gate::NotSealed | Gate::Mismatch) => {
+                return Err(Error::corrupt(format_args!("the gate refuses {segment}: {refused:?}")));
+            }
+        }
+        self.tell(&Step::Gate(segment), Moment::After)
+    }
+
+    /// Reads a sealed segment and checks that nothing is missing.
+    async fn read(&self, segment: SegmentId, totals: Totals) -> Result<Vec<Frame>> {
+        let mut frames = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.archiver.store.frames(segment, after, FRAMES_AT_ONCE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            frames.extend(page.into_iter().map(|(_, frame)| frame));
+        }
+        let entries: u64 = frames.iter().map(Frame::count).sum();
+        if (entries, frames.len() as u64) == (totals.entries, totals.frames) {
+            return Ok(frames);
+        }
+        Err(Error::corrupt(format_args!(
+            "{segment} was sealed with {} entries in {} frames, the store has {entries} in {}",
+            totals.entries,
+            totals.frames,
+            frames.len()
+        )))
+    }
+
+    /// Writes the objects of a segment, then the manifest that makes them count.
+    async fn commit(
+        &mut self,
+        segment: SegmentId,
+        totals: Totals,
+        packed: PackedSegment,
+        chain: &Chain,
+    ) -> Result<ManifestRef> {
+        let archive = &self.archiver.archive;
+        let mut objects = Vec::with_capacity(packed.objects.len());
+        for object in packed.objects {
+            let step = Step::Object(object.meta.key.clone());
+            self.tell(&step, Moment::Before)?;
+            archive.write_object(&object.meta.key, object.content.into()).await?;
+            self.tell(&step, Moment::After)?;
+            self.archived.objects += 1;
+            objects.push(object.meta);
+        }
+        let manifest = Manifest {
+            format: MANIFEST_FORMAT.into(),
+            number: chain.next(),
+            previous: chain.head().map_or_else(String::new, |head| head.sha256.clone()),
+            epoch: self.token,
+            created_at: self.archiver.clock.now(),
+            segment,
+            frames: totals.frames,
+            repeated: packed.repeated,
+            entries: packed.entries,
+            writers: packed.writers,
+            objects,
+            key: archive.signer().public_key().id(),
+        };
+        let step = Step::Manifest(manifest.number);
+        self.tell(&step, Moment::Before)?;
+        // Where the bucket overwrites, this is what keeps a paused archiver from committing.
+        let newest = self.archiver.store.raise_fence(segment.partition, self.token).await?;
+        if newest != self.token {
+            return Err(fenced(self.token, newest));
+        }
+        let key = manifest_key(manifest.number);
+        let content = manifest.encode(archive.signer())?;
+        archive.commit(&key, content.clone().into()).await?;
+        archive.committed(&key, &content).await?;
+        self.tell(&step, Moment::After)?;
+        self.archived.entries += manifest.entries;
+        telemetry::archived(manifest.entries);
+        Ok(crate::manifest::reference(manifest.number, &content))
+    }
+
+    fn tell(&self, step: &Step, moment: Moment) -> Result<()> {
+        told(self.observer, step, moment)
+    }
+}
+
+fn told(observer: &Observer, step: &Step, moment: Moment) -> Result<()> {
+    match observer(step, moment) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(stopped()),
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Closed, "the observer ended the run")
+}
+
+fn fenced(own: u64, newest: u64) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format_args!("archiver {own} is fenced off: archiver {newest} has taken over"),
+    )
+}
+
+/// Whether another archiver is the reason.
+fn is_other(error: &Error) -> bool {
+    error.kind() == ErrorKind::Busy
+}

@@ -1,0 +1,237 @@
+//! The `audit` section of the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use watchdog_core::audit::Category;
+use watchdog_core::config::{Check, Section, duration};
+
+use crate::segment::SegmentLimits;
+
+const DEFAULT_RETENTION_DAYS: u32 = 90;
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// The audit log: `WATCHDOG_AUDIT_*`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Whether anything is recorded.
+    pub enabled: bool,
+    /// Level at which each entry is mirrored into the service's own log, without personal fields.
+    pub log_level: MirrorLevel,
+    /// How long an entry stays in the store after it was recorded, in days (90 when neither this
+    /// nor the seconds are set).
+    #[schemars(range(min = 1, max = 36_500), extend("x-default" = DEFAULT_RETENTION_DAYS))]
+    pub retention_days: Option<u32>,
+    /// The same in seconds (7776000); either alone decides, both must agree.
+    #[schemars(range(min = 1), extend("x-default" = 7_776_000))]
+    pub log_ttl_seconds: Option<u64>,
+    /// Whether actor id, client and details are sealed with AES-256-GCM, in the store and in the
+    /// archive.
+    pub encryption_enabled: bool,
+    /// Where entries live until they are archived; `redis` when Redis is configured, `embedded`
+    /// otherwise.
+    pub store: Option<StoreKind>,
+    /// How long the archive keeps entries, by category.
+    pub retention: ArchiveRetention,
+    /// A segment is sealed at this size, in bytes.
+    #[schemars(range(min = 65_536, max = 67_108_864))]
+    pub segment_max_bytes: u64,
+    /// A segment is sealed at this age.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Schema")]
+    pub segment_max_age: Duration,
+    /// Directory for what the log keeps on this machine: the file of the embedded store.
+    pub spool_directory: PathBuf,
+    /// Partitions of the Redis store: 1 for a single server; for a Cluster 16 spread the load.
+    #[schemars(range(min = 1, max = 1024))]
+    pub partitions: u16,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            log_level: MirrorLevel::Info,
+            retention_days: None,
+            log_ttl_seconds: None,
+            encryption_enabled: true,
+            store: None,
+            retention: ArchiveRetention::default(),
+            segment_max_bytes: 8 * 1024 * 1024,
+            segment_max_age: Duration::from_secs(300),
+            spool_directory: PathBuf::from(".watchdog/audit"),
+            partitions: 1,
+        }
+    }
+}
+
+/// Where entries live until they are archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// Redis streams, shared by all processes.
+    Redis,
+    /// A local file of one process.
+    Embedded,
+}
+
+/// Level at which entries are mirrored into the service's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MirrorLevel {
+    /// Not mirrored.
+    #[serde(alias = "off")]
+    Off,
+    /// As errors.
+    #[serde(alias = "error")]
+    Error,
+    /// As warnings.
+    #[serde(alias = "warn")]
+    Warn,
+    /// As information.
+    #[serde(alias = "info")]
+    Info,
+    /// For debugging.
+    #[serde(alias = "debug")]
+    Debug,
+    /// For tracing.
+    #[serde(alias = "trace")]
+    Trace,
+}
+
+/// How long the archive keeps entries, by category, in days; 0 keeps them for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ArchiveRetention {
+    /// Days that `application` entries are kept in the archive; 0 for ever.
+    pub application_days: u32,
+    /// Days that `database` entries are kept in the archive; 0 for ever.
+    pub database_days: u32,
+    /// Days that `access` entries are kept in the archive; 0 for ever.
+    pub access_days: u32,
+    /// Days that `security` entries are kept in the archive; 0 for ever.
+    pub security_days: u32,
+}
+
+impl Default for ArchiveRetention {
+    fn default() -> Self {
+        Self { application_days: 90, database_days: 30, access_days: 365, security_days: 0 }
+    }
+}
+
+impl ArchiveRetention {
+    /// How long a category is kept, `None` for ever.
+    pub fn of(&self, category: Category) -> Option<Duration> {
+        let days = match category {
+            Category::Application => self.application_days,
+            Category::Database => self.database_days,
+            Category::Access => self.access_days,
+            // A category this version does not know is kept as long as anything is.
+            _ => self.security_days,
+        };
+        (days > 0).then(|| Duration::from_secs(u64::from(days) * SECONDS_PER_DAY))
+    }
+}
+
+impl AuditConfig {
+    /// How long an entry stays in the store after it was recorded.
+    pub fn ttl(&self) -> Duration {
+        let days = self.retention_days.unwrap_or(DEFAULT_RETENTION_DAYS);
+        let seconds = self.log_ttl_seconds.unwrap_or(u64::from(days) * SECONDS_PER_DAY);
+        Duration::from_secs(seconds)
+    }
+
+    /// When a segment is sealed.
+    pub fn limits(&self) -> SegmentLimits {
+        SegmentLimits { max_bytes: self.segment_max_bytes, max_age: self.segment_max_age }
+    }
+
+    /// The store that was chosen, or the one that follows from whether Redis is configured.
+    pub fn store_kind(&self, redis_is_configured: bool) -> StoreKind {
+        let default = if redis_is_configured { StoreKind::Redis } else { StoreKind::Embedded };
+        self.store.unwrap_or(default)
+    }
+}
+
+/// Whether the two statements of one quantity agree; each may be missing.
+fn retention_agrees(days: Option<u32>, seconds: Option<u64>) -> bool {
+    match (days, seconds) {
+        (Some(days), Some(seconds)) => u64::from(days) * SECONDS_PER_DAY == seconds,
+        _ => true,
+    }
+}
+
+impl Section for AuditConfig {
+    const NAME: &'static str = "audit";
+    const PREFIX: &'static str = "WATCHDOG_AUDIT";
+
+    fn check(&self, check: &mut Check<'_>) {
+        if !retention_agrees(self.retention_days, self.log_ttl_seconds) {
+            check.problem(
+                &["retention_days", "log_ttl_seconds"],
+                "the same retention in days and in seconds",
+                "set only one of the two; either alone decides",
+            );
+        }
+        if self.ttl().is_zero() {
+            check.problem(&["log_ttl_seconds"], "at least one second", "90 days are 7776000");
+        }
+        if self.segment_max_age.is_zero() || self.segment_max_age >= self.ttl() {
+            check.problem(
+                &["segment_max_age"],
+                "more than nothing and less than the retention",
+                "5min is the default: a segment is archived after it is sealed",
+            );
+        }
+        if self.store == Some(StoreKind::Redis) && !check.is_variable_set("WATCHDOG_REDIS_URL") {
+            check.problem(
+                &["store"],
+                "a configured Redis for the store `redis`",
+                "set WATCHDOG_REDIS_URL, or WATCHDOG_AUDIT_STORE=embedded",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(days: Option<u32>, seconds: Option<u64>) -> AuditConfig {
+        AuditConfig { retention_days: days, log_ttl_seconds: seconds, ..AuditConfig::default() }
+    }
+
+    #[test]
+    fn either_statement_of_the_retention_decides() {
+        assert_eq!(config(None, None).ttl().as_secs(), 7_776_000);
+        assert_eq!(config(Some(1), None).ttl().as_secs(), 86_400);
+        assert_eq!(config(None, Some(5)).ttl().as_secs(), 5);
+        assert_eq!(config(Some(90), Some(7_776_000)).ttl().as_secs(), 7_776_000);
+    }
+
+    #[test]
+    fn both_statements_must_agree() {
+        assert!(retention_agrees(Some(90), Some(7_776_000)));
+        assert!(!retention_agrees(Some(30), Some(7_776_000)));
+        assert!(retention_agrees(Some(30), None));
+        assert!(retention_agrees(None, Some(1)));
+    }
+
+    #[test]
+    fn security_is_kept_for_ever_by_default() {
+        let retention = ArchiveRetention::default();
+        assert_eq!(retention.of(Category::Security), None);
+        assert_eq!(retention.of(Category::Database), Some(Duration::from_secs(30 * 86_400)));
+    }
+
+    #[test]
+    fn the_store_follows_from_redis_unless_it_is_chosen() {
+        assert_eq!(config(None, None).store_kind(true), StoreKind::Redis);
+        assert_eq!(config(None, None).store_kind(false), StoreKind::Embedded);
+        let chosen = AuditConfig { store: Some(StoreKind::Embedded), ..config(None, None) };
+        assert_eq!(chosen.store_kind(true), StoreKind::Embedded);
+    }
+}

@@ -1,0 +1,221 @@
+//! How a log is put together.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use watchdog_core::{Clock, RootKeys, SystemClock};
+#[cfg(feature = "objects")]
+use watchdog_storage::objects::Objects;
+
+#[cfg(feature = "objects")]
+use crate::archive::Archive;
+#[cfg(feature = "objects")]
+use crate::archiver::Archiver;
+use crate::config::AuditConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::writer::{Writer, WriterParts};
+use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, tend};
+use crate::personal::{DerivedSubjectKeys, SubjectKeys};
+#[cfg(feature = "objects")]
+use crate::signing::{PublicKey, Signer};
+use crate::store::SegmentStore;
+use crate::telemetry::{self, Mirror};
+
+/// Settings of an [`AuditLog`]; [`build`](Self::build) starts it.
+#[derive(Debug)]
+pub struct AuditLogBuilder {
+    config: AuditConfig,
+    store: Option<Arc<dyn SegmentStore>>,
+    subject_keys: Option<Result<Arc<dyn SubjectKeys>>>,
+    clock: Arc<dyn Clock>,
+    record_timeout: Duration,
+    tends: bool,
+    #[cfg(feature = "objects")]
+    archive: Option<Objects>,
+    #[cfg(feature = "objects")]
+    signing: Option<Result<Signer>>,
+}
+
+impl Default for AuditLogBuilder {
+    fn default() -> Self {
+        Self {
+            config: AuditConfig::default(),
+            store: None,
+            subject_keys: None,
+            clock: Arc::new(SystemClock),
+            record_timeout: Duration::from_secs(5),
+            tends: true,
+            #[cfg(feature = "objects")]
+            archive: None,
+            #[cfg(feature = "objects")]
+            signing: None,
+        }
+    }
+}
+
+impl AuditLogBuilder {
+    /// Takes the settings from the configuration.
+    #[must_use]
+    pub fn with_config(mut self, config: &AuditConfig) -> Self {
+        self.config = config.clone();
+        self
+    }
+
+    /// Where segments live. There is no default: whether entries outlive the process is not to be
+    /// left open.
+    #[must_use]
+    pub fn with_store(mut self, store: impl SegmentStore + 'static) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// As [`with_store`](Self::with_store), for a store that is chosen at run time.
+    #[must_use]
+    pub fn with_shared_store(mut self, store: Arc<dyn SegmentStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Seals personal fields under keys derived from the encryption root.
+    #[must_use]
+    pub fn with_encryption(mut self, root: &RootKeys) -> Self {
+        let keys = DerivedSubjectKeys::new(root);
+        self.subject_keys = Some(keys.map(|keys| Arc::new(keys) as Arc<dyn SubjectKeys>));
+        self
+    }
+
+    /// Seals personal fields under keys of another source.
+    #[must_use]
+    pub fn with_subject_keys(mut self, keys: Arc<dyn SubjectKeys>) -> Self {
+        self.subject_keys = Some(Ok(keys));
+        self
+    }
+
+    /// Archives into a bucket, with manifests signed by a key derived from the secret root.
+    ///
+    /// Without an archive a segment expires after the configured retention, counted from its last
+    /// entry.
+    #[cfg(feature = "objects")]
+    #[must_use]
+    pub fn with_archive(self, bucket: Objects, signing: &RootKeys) -> Self {
+        self.with_archive_trusting(bucket, signing, &[])
+    }
+
+    /// As [`with_archive`](Self::with_archive); manifests signed by one of `trusted` are accepted
+    /// as well.
+    #[cfg(feature = "objects")]
+    #[must_use]
+    pub fn with_archive_trusting(
+        mut self,
+        bucket: Objects,
+        signing: &RootKeys,
+        trusted: &[PublicKey],
+    ) -> Self {
+        self.archive = Some(bucket);
+        self.signing = Some(Signer::new(signing, trusted));
+        self
+    }
+
+    /// Takes the time from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long a caller waits for a place in the queue, and again for the acknowledgement; five
+    /// seconds by default.
+    #[must_use]
+    pub fn with_record_timeout(mut self, limit: Duration) -> Self {
+        self.record_timeout = limit;
+        self
+    }
+
+    /// Starts no background task: nothing is sealed by age or archived unless it is asked for.
+    #[must_use]
+    pub fn without_background(mut self) -> Self {
+        self.tends = false;
+        self
+    }
+
+    /// Checks the store and starts the log. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] without a store, on a store that may throw entries away, or when
+    /// personal fields are to be sealed and no keys are given; [`ErrorKind::Key`] for unusable
+    /// keys; else as of the store.
+    pub async fn build(self) -> Result<AuditLog> {
+        telemetry::describe();
+        let Some(store) = self.store else {
+            return Err(Error::new(ErrorKind::Config, "the audit log has no store"));
+        };
+        let keys = match (self.config.encryption_enabled, self.subject_keys) {
+            (false, _) => None,
+            (true, Some(keys)) => Some(keys?),
+            (true, None) => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "personal fields are to be sealed and no keys are given: set \
+                     WATCHDOG_ENCRYPTION_KEY, or WATCHDOG_AUDIT_ENCRYPTION_ENABLED=false",
+                ));
+            }
+        };
+        if self.config.enabled {
+            store.preflight().await?;
+        }
+        let limits = self.config.limits();
+        #[cfg(feature = "objects")]
+        let archiver = match (self.archive, self.signing) {
+            (Some(bucket), Some(signer)) => {
+                let archive = Archive::new(bucket, signer?);
+                let clock = Arc::clone(&self.clock);
+                let (store, ttl) = (Arc::clone(&store), self.config.ttl());
+                Some(Archiver::new(store, archive, clock, limits, ttl)?)
+            }
+            _ => None,
+        };
+        #[cfg(feature = "objects")]
+        let is_archived = archiver.is_some();
+        #[cfg(not(feature = "objects"))]
+        let is_archived = false;
+        let unarchived_ttl = (!is_archived).then(|| self.config.ttl());
+        let writer = Writer::new(WriterParts {
+            store: Arc::clone(&store),
+            keys: keys.clone(),
+            clock: Arc::clone(&self.clock),
+            limits,
+            unarchived_ttl,
+            mirror: Mirror(self.config.log_level),
+        })?;
+        let (queue, jobs) = mpsc::channel(QUEUE_ENTRIES);
+        let log = AuditLog {
+            inner: Arc::new(Inner {
+                queue,
+                shared: Arc::clone(&writer.shared),
+                store,
+                keys,
+                clock: self.clock,
+                record_timeout: self.record_timeout,
+                is_enabled: self.config.enabled,
+                writer: writer.id(),
+                #[cfg(feature = "objects")]
+                archiver,
+                unarchived_ttl,
+                limits,
+                tasks: Mutex::default(),
+            }),
+        };
+        let mut tasks = Tasks { writer: Some(tokio::spawn(writer.run(jobs))), tend: None };
+        if self.tends && self.config.enabled {
+            let every = (self.config.segment_max_age / 5)
+                .clamp(Duration::from_secs(1), Duration::from_secs(60));
+            tasks.tend = Some(tokio::spawn(tend::run(Arc::downgrade(&log.inner), every)));
+        }
+        if let Ok(mut held) = log.inner.tasks.lock() {
+            *held = tasks;
+        }
+        Ok(log)
+    }
+}

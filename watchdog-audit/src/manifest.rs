@@ -1,0 +1,223 @@
+//! Manifests: what was archived, signed, each naming the one before.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use watchdog_core::Timestamp;
+use watchdog_core::audit::Category;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hex;
+use crate::merkle::sha256;
+use crate::segment::{ManifestRef, SegmentId, WriterRange};
+use crate::signing::Signer;
+use crate::writer_id::WriterId;
+
+/// What the field `format` of a manifest says.
+pub const MANIFEST_FORMAT: &str = "watchdog-audit-manifest/v1";
+
+/// One step of the archive: the entries of one segment that no earlier manifest covers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`].
+    pub format: String,
+    /// The number in the chain, from 1, without gaps.
+    pub number: u64,
+    /// SHA-256 of the object of the manifest before, empty for the first.
+    pub previous: String,
+    /// The epoch of the archiver that wrote it; never falls along the chain.
+    pub epoch: u64,
+    /// When it was written, by the archiver's clock.
+    pub created_at: Timestamp,
+    /// The segment that was read.
+    pub segment: SegmentId,
+    /// Frames read from the segment.
+    pub frames: u64,
+    /// Entries read from the segment that an earlier manifest covers: a store that was rolled back
+    /// had taken them again.
+    pub repeated: u64,
+    /// Entries this manifest covers.
+    pub entries: u64,
+    /// The ranges of the writers' numbers this manifest covers, by writer.
+    pub writers: BTreeMap<WriterId, WriterRange>,
+    /// The objects that hold the entries, by key.
+    pub objects: Vec<ArchivedObject>,
+    /// The id of the key that signed it.
+    pub key: String,
+}
+
+/// One object of the archive: the entries of one category and one day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchivedObject {
+    /// The key in the bucket.
+    pub key: String,
+    /// The category of all its entries.
+    pub category: Category,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The size of its lines in bytes, newlines included.
+    pub raw_bytes: u64,
+    /// SHA-256 of the object, 64 hexadecimal digits.
+    pub sha256: String,
+    /// RFC 6962 root over its lines, newlines left out, 64 hexadecimal digits.
+    pub root: String,
+    /// The earliest and the latest `recorded_at`.
+    pub recorded: TimeRange,
+    /// The earliest and the latest `occurred_at`.
+    pub occurred: TimeRange,
+}
+
+/// The earliest and the latest of some instants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeRange {
+    /// The earliest.
+    pub from: Timestamp,
+    /// The latest.
+    pub to: Timestamp,
+}
+
+impl TimeRange {
+    pub(crate) fn at(instant: Timestamp) -> Self {
+        Self { from: instant, to: instant }
+    }
+
+    pub(crate) fn including(self, instant: Timestamp) -> Self {
+        Self { from: self.from.min(instant), to: self.to.max(instant) }
+    }
+}
+
+/// Why bytes are not a manifest of this log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsound {
+    /// They are not two lines of the right shape.
+    Malformed,
+    /// They name a key that is not accepted.
+    UnknownKey,
+    /// The signature is not one of the named key.
+    WrongSignature,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignatureLine {
+    signature: String,
+}
+
+impl Manifest {
+    /// The object: the manifest on the first line, the signature over that line with its newline
+    /// on the second.
+    pub(crate) fn encode(&self, signer: &Signer) -> Result<Vec<u8>> {
+        let refused =
+            |error| Error::new(ErrorKind::Misuse, "manifest is not JSON").with_source(error);
+        let mut bytes = serde_json::to_vec(self).map_err(refused)?;
+        bytes.push(b'\n');
+        let signature = SignatureLine { signature: signer.sign(&bytes) };
+        bytes.extend_from_slice(&serde_json::to_vec(&signature).map_err(refused)?);
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads an object and checks its signature. What comes back is exactly what was signed.
+    pub(crate) fn decode(bytes: &[u8], signer: &Signer) -> Result<Self, Unsound> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Unsound::Malformed)?;
+        let (body, signature) = bytes.split_at(end + 1);
+        let manifest: Self = serde_json::from_slice(body).map_err(|_| Unsound::Malformed)?;
+        let line: SignatureLine =
+            serde_json::from_slice(signature).map_err(|_| Unsound::Malformed)?;
+        if manifest.format != MANIFEST_FORMAT {
+            return Err(Unsound::Malformed);
+        }
+        let key = signer.accepted(&manifest.key).ok_or(Unsound::UnknownKey)?;
+        if !key.verify(body, &line.signature) {
+            return Err(Unsound::WrongSignature);
+        }
+        // The signature line has one spelling, so that no byte of the object is free.
+        let spelled = serde_json::to_vec(&line).map_err(|_| Unsound::Malformed)?;
+        if signature.strip_suffix(b"\n") != Some(spelled.as_slice()) {
+            return Err(Unsound::Malformed);
+        }
+        Ok(manifest)
+    }
+}
+
+/// The reference to a manifest object.
+pub(crate) fn reference(number: u64, object: &[u8]) -> ManifestRef {
+    ManifestRef { number, sha256: hex::encode(&sha256(&[object])) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use watchdog_core::{RootKeys, Secret};
+
+    fn signer() -> Signer {
+        let secret = Secret::from("0123456789abcdef0123456789abcdef");
+        Signer::new(&RootKeys::new(&secret, &[]).unwrap(), &[]).unwrap()
+    }
+
+    fn manifest(signer: &Signer) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT.into(),
+            number: 1,
+            previous: String::new(),
+            epoch: 1,
+            created_at: Timestamp::UNIX_EPOCH,
+            segment: SegmentId { partition: 0, number: 1 },
+            frames: 1,
+            repeated: 0,
+            entries: 2,
+            writers: BTreeMap::from([(
+                WriterId::from_bytes([9; 16]),
+                WriterRange { first: 1, last: 2 },
+            )]),
+            objects: vec![ArchivedObject {
+                key: "k".into(),
+                category: Category::Access,
+                entries: 2,
+                bytes: 10,
+                raw_bytes: 20,
+                sha256: "00".repeat(32),
+                root: "11".repeat(32),
+                recorded: TimeRange::at(Timestamp::UNIX_EPOCH),
+                occurred: TimeRange::at(Timestamp::UNIX_EPOCH),
+            }],
+            key: signer.public_key().id(),
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back() {
+        let signer = signer();
+        let bytes = manifest(&signer).encode(&signer).unwrap();
+        assert_eq!(Manifest::decode(&bytes, &signer).unwrap(), manifest(&signer));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let signer = signer();
+        let bytes = manifest(&signer).encode(&signer).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&altered, &signer).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..length], &signer).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn another_key_is_told_from_a_wrong_signature() {
+        let signer = signer();
+        let other = Signer::new(&RootKeys::ephemeral().unwrap(), &[]).unwrap();
+        let foreign = manifest(&other).encode(&other).unwrap();
+        assert_eq!(Manifest::decode(&foreign, &signer).unwrap_err(), Unsound::UnknownKey);
+        let forged = manifest(&signer).encode(&other).unwrap();
+        assert_eq!(Manifest::decode(&forged, &signer).unwrap_err(), Unsound::WrongSignature);
+    }
+}

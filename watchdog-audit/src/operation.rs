@@ -1,0 +1,85 @@
+//! An operation that is recorded when it ends, whichever way it ends.
+
+use tokio::sync::mpsc::OwnedPermit;
+use watchdog_core::audit::{Client, Entry, Outcome};
+
+use crate::error::Result;
+use crate::log::{AuditLog, Job};
+use crate::receipt::Receipt;
+
+/// An operation under way, from [`AuditLog::begin`].
+///
+/// Say how it ended with [`succeed`](Self::succeed), [`fail`](Self::fail) or [`deny`](Self::deny).
+/// One that is dropped, because its future was cancelled or its code panicked, is recorded with
+/// the outcome `unknown`: a place in the queue was kept for it.
+#[derive(Debug)]
+#[must_use = "an operation that is dropped is recorded as unknown"]
+pub struct Operation {
+    log: AuditLog,
+    /// Taken when the operation ends. `None` on a log that is switched off.
+    entry: Option<Entry>,
+    permit: Option<OwnedPermit<Job>>,
+}
+
+impl Operation {
+    pub(crate) fn new(log: AuditLog, entry: Entry, permit: Option<OwnedPermit<Job>>) -> Self {
+        Self { log, entry: Some(entry), permit }
+    }
+
+    /// Adds a detail.
+    pub fn detail(&mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) {
+        if let Some(entry) = &mut self.entry {
+            entry.details.insert(name.into(), value.into());
+        }
+    }
+
+    /// Sets from where it came.
+    pub fn client(&mut self, client: Client) {
+        if let Some(entry) = &mut self.entry {
+            entry.client = client;
+        }
+    }
+
+    /// It was done.
+    ///
+    /// # Errors
+    ///
+    /// As of [`AuditLog::record`].
+    pub async fn succeed(self) -> Result<Receipt> {
+        self.end(Outcome::Success).await
+    }
+
+    /// It was allowed and did not work.
+    ///
+    /// # Errors
+    ///
+    /// As of [`AuditLog::record`].
+    pub async fn fail(self) -> Result<Receipt> {
+        self.end(Outcome::Failure).await
+    }
+
+    /// It was refused by a rule.
+    ///
+    /// # Errors
+    ///
+    /// As of [`AuditLog::record`].
+    pub async fn deny(self) -> Result<Receipt> {
+        self.end(Outcome::Denied).await
+    }
+
+    async fn end(mut self, outcome: Outcome) -> Result<Receipt> {
+        let entry = self.entry.take().map(|entry| entry.with_outcome(outcome));
+        match (entry, self.permit.take()) {
+            (Some(entry), Some(permit)) => self.log.record_with(entry, permit).await,
+            _ => Ok(self.log.unstored()),
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if let (Some(entry), Some(permit)) = (self.entry.take(), self.permit.take()) {
+            self.log.record_unwatched(entry.with_outcome(Outcome::Unknown), permit);
+        }
+    }
+}

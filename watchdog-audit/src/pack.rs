@@ -1,0 +1,138 @@
+//! From the frames of a segment to the objects of the archive, without I/O.
+
+use std::collections::BTreeMap;
+
+use watchdog_core::Timestamp;
+use watchdog_core::audit::Category;
+
+use crate::archive::{MAX_RAW_BYTES, object_key, pack};
+use crate::chain::Chain;
+use crate::entry::Line;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::hex;
+use crate::manifest::{ArchivedObject, TimeRange};
+use crate::merkle::{Tree, sha256};
+use crate::segment::{SegmentId, WriterRange};
+use crate::writer_id::WriterId;
+
+/// One object to be written.
+#[derive(Debug)]
+pub(crate) struct PackedObject {
+    pub(crate) meta: ArchivedObject,
+    pub(crate) content: Vec<u8>,
+}
+
+/// What a segment adds to the archive.
+#[derive(Debug, Default)]
+pub(crate) struct PackedSegment {
+    pub(crate) objects: Vec<PackedObject>,
+    pub(crate) writers: BTreeMap<WriterId, WriterRange>,
+    pub(crate) entries: u64,
+    /// Entries that earlier manifests cover.
+    pub(crate) repeated: u64,
+}
+
+struct Open {
+    lines: Vec<u8>,
+    tree: Tree,
+    entries: u64,
+    recorded: TimeRange,
+    occurred: TimeRange,
+}
+
+/// Sorts the lines of a segment that no manifest covers into objects by category and day.
+///
+/// Equal segments over equal chains give equal objects, byte by byte.
+pub(crate) fn pack_segment(
+    segment: SegmentId,
+    frames: &[Frame],
+    chain: &Chain,
+) -> Result<PackedSegment> {
+    let mut packed = PackedSegment::default();
+    let mut open: BTreeMap<(Category, String), Open> = BTreeMap::new();
+    for frame in frames {
+        for bytes in frame.lines() {
+            let line = Line::decode(bytes)?;
+            if line.sequence <= chain.high_water(&line.writer) {
+                packed.repeated += 1;
+                continue;
+            }
+            count(&mut packed, chain, segment, &line)?;
+            let object = open
+                .entry((line.category, day(line.recorded_at)))
+                .or_insert_with(|| Open {
+                    lines: Vec::new(),
+                    tree: Tree::default(),
+                    entries: 0,
+                    recorded: TimeRange::at(line.recorded_at),
+                    occurred: TimeRange::at(line.occurred_at),
+                });
+            object.lines.extend_from_slice(bytes);
+            object.lines.push(b'\n');
+            object.tree.push(bytes);
+            object.entries += 1;
+            object.recorded = object.recorded.including(line.recorded_at);
+            object.occurred = object.occurred.including(line.occurred_at);
+        }
+    }
+    for ((category, date), object) in open {
+        packed.objects.push(close(segment, category, &date, &object)?);
+    }
+    Ok(packed)
+}
+
+fn count(
+    packed: &mut PackedSegment,
+    chain: &Chain,
+    segment: SegmentId,
+    line: &Line,
+) -> Result<()> {
+    let before = packed
+        .writers
+        .get(&line.writer)
+        .map_or_else(|| chain.high_water(&line.writer), |range| range.last);
+    if line.sequence != before + 1 {
+        return Err(Error::corrupt(format_args!(
+            "{segment} goes on with entry {} of writer {}, entry {} is due",
+            line.sequence,
+            line.writer,
+            before + 1
+        )));
+    }
+    let range = WriterRange { first: line.sequence, last: line.sequence };
+    packed.writers.entry(line.writer).or_insert(range).last = line.sequence;
+    packed.entries += 1;
+    Ok(())
+}
+
+fn close(
+    segment: SegmentId,
+    category: Category,
+    date: &str,
+    object: &Open,
+) -> Result<PackedObject> {
+    let raw_bytes = object.lines.len() as u64;
+    if raw_bytes > MAX_RAW_BYTES {
+        return Err(Error::corrupt(format_args!("{segment} is larger than any the log writes")));
+    }
+    let content = pack(&object.lines)?;
+    let sha256 = hex::encode(&sha256(&[&content]));
+    let meta = ArchivedObject {
+        key: object_key(category, date, segment, &sha256),
+        category,
+        entries: object.entries,
+        bytes: content.len() as u64,
+        raw_bytes,
+        sha256,
+        root: hex::encode(&object.tree.root()),
+        recorded: object.recorded,
+        occurred: object.occurred,
+    };
+    Ok(PackedObject { meta, content })
+}
+
+/// The day of an instant in UTC: `2026-01-31`.
+fn day(instant: Timestamp) -> String {
+    instant.to_string().get(..10).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,453 @@
+//! Segments: what they are, and every decision about them, without I/O, clock or environment.
+//!
+//! A partition has segments numbered 1, 2, 3, … One is open and takes frames; sealing it opens the
+//! next. A sealed segment never changes. Only the gate, which asks for a verified archive, gives a
+//! segment a life that ends. The scripts of the Redis store make the same decisions, and a
+//! property test holds them against these.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::writer_id::WriterId;
+
+/// One segment of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SegmentId {
+    /// The partition, from 0.
+    pub partition: u16,
+    /// The number within the partition, from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "segment {} of partition {}", self.number, self.partition)
+    }
+}
+
+/// Where a frame stands: the store's time, and the frame's number in its partition.
+///
+/// Both grow, so the id finds by time and shows a missing frame. In Redis it is the stream id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameId {
+    /// Milliseconds since 1970 by the store's clock, never less than the frame before.
+    pub millis: u64,
+    /// 1 for the first frame of the partition, without gaps.
+    pub number: u64,
+}
+
+impl fmt::Display for FrameId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.number)
+    }
+}
+
+impl std::str::FromStr for FrameId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.split_once('-')
+            .and_then(|(millis, number)| {
+                Some(Self { millis: millis.parse().ok()?, number: number.parse().ok()? })
+            })
+            .ok_or_else(|| Error::corrupt("frame id is not two numbers"))
+    }
+}
+
+/// When an open segment is due to be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentLimits {
+    /// Frames of this many bytes together.
+    pub max_bytes: u64,
+    /// This long after its first frame.
+    pub max_age: Duration,
+}
+
+/// What a segment holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Entries.
+    pub entries: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Bytes of the frames.
+    pub bytes: u64,
+    /// The store's time of the first frame, in milliseconds since 1970; 0 without frames.
+    pub first_millis: u64,
+    /// The store's time of the last frame, in milliseconds since 1970; 0 without frames.
+    pub last_millis: u64,
+}
+
+/// A manifest by number and content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRef {
+    /// The number in the chain, from 1.
+    pub number: u64,
+    /// SHA-256 of the manifest object, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl fmt::Display for ManifestRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.number, self.sha256)
+    }
+}
+
+impl std::str::FromStr for ManifestRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.split_once(':')
+            .and_then(|(number, sha256)| {
+                crate::hex::decode::<32>(sha256)?;
+                Some(Self { number: number.parse().ok()?, sha256: sha256.into() })
+            })
+            .ok_or_else(|| Error::corrupt("manifest reference is not a number and a hash"))
+    }
+}
+
+/// Consecutive entries of one writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriterRange {
+    /// The first number.
+    pub first: u64,
+    /// The last number.
+    pub last: u64,
+}
+
+/// A partition as its store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Number of the open segment.
+    pub open: u64,
+    /// What the open segment holds.
+    pub totals: Totals,
+    /// Frames the partition ever took.
+    pub frames: u64,
+    /// The store's time of the last frame ever, in milliseconds since 1970.
+    pub last_millis: u64,
+    /// The newest fencing token the gate has seen.
+    pub fence: u64,
+    /// The newest manifest the gate has seen.
+    pub head: Option<ManifestRef>,
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Self {
+            open: 1,
+            totals: Totals::default(),
+            frames: 0,
+            last_millis: 0,
+            fence: 0,
+            head: None,
+        }
+    }
+}
+
+/// What is to be appended, and where the writer thinks it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendRequest {
+    /// The segment the writer believes to be open.
+    pub number: u64,
+    /// The writer.
+    pub writer: WriterId,
+    /// Number of the frame's first entry.
+    pub first: u64,
+    /// Entries of the frame.
+    pub count: u64,
+    /// Bytes of the frame.
+    pub bytes: u64,
+}
+
+/// How an append ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The frame is in the open segment.
+    Stored {
+        /// The frame's id.
+        frame: FrameId,
+        /// Whether the segment is due to be sealed.
+        is_due: bool,
+    },
+    /// Every entry of the frame was taken before: a replay.
+    Duplicate {
+        /// The writer's last accepted number.
+        high_water: u64,
+    },
+    /// The frame does not follow the writer's last accepted entry; nothing was stored.
+    OutOfOrder {
+        /// The writer's last accepted number.
+        high_water: u64,
+    },
+    /// The segment is not the open one; nothing was stored.
+    NotOpen {
+        /// Number of the open segment.
+        open: u64,
+    },
+}
+
+/// How sealing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// The segment is sealed and the next one open.
+    Sealed,
+    /// The segment was sealed before.
+    AlreadySealed,
+    /// The segment holds nothing and stays open.
+    Empty,
+}
+
+/// What the gate asks for before a segment may expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveProof {
+    /// Entries read from the segment, each covered by a verified manifest.
+    pub entries: u64,
+    /// Frames read from the segment.
+    pub frames: u64,
+    /// The fencing token of the archiver.
+    pub token: u64,
+    /// The manifest that covers the segment.
+    pub manifest: ManifestRef,
+    /// How long the last entry lives after it was stored.
+    pub ttl: Duration,
+}
+
+/// How the gate decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// The segment is archived and expires.
+    Archived {
+        /// When, in milliseconds since 1970 by the store's clock.
+        expires_at: u64,
+    },
+    /// The segment had passed the gate before.
+    AlreadyArchived,
+    /// The segment takes frames still.
+    NotSealed,
+    /// An archiver with a newer token exists.
+    Fenced {
+        /// The newest token.
+        newest: u64,
+    },
+    /// The proof is not about what the store holds.
+    Mismatch,
+}
+
+/// How long a segment lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The store holds nothing under this number.
+    Missing,
+    /// It lives until the gate says otherwise.
+    Never,
+    /// It expires in this many milliseconds.
+    InMillis(u64),
+}
+
+impl Partition {
+    /// Decides an append at `now` (milliseconds), given the writer's last accepted number.
+    pub fn append(
+        &mut self,
+        request: AppendRequest,
+        high_water: u64,
+        limits: SegmentLimits,
+        now: u64,
+    ) -> Appended {
+        let last = request.first.saturating_add(request.count).saturating_sub(1);
+        if last <= high_water {
+            return Appended::Duplicate { high_water };
+        }
+        if request.first != high_water + 1 {
+            return Appended::OutOfOrder { high_water };
+        }
+        if request.number != self.open {
+            return Appended::NotOpen { open: self.open };
+        }
+        let millis = now.max(self.last_millis);
+        self.frames += 1;
+        self.last_millis = millis;
+        if self.totals.frames == 0 {
+            self.totals.first_millis = millis;
+        }
+        self.totals.frames += 1;
+        self.totals.entries += request.count;
+        self.totals.bytes += request.bytes;
+        self.totals.last_millis = millis;
+        let frame = FrameId { millis, number: self.frames };
+        Appended::Stored { frame, is_due: self.is_due(limits, millis) }
+    }
+
+    /// Whether the open segment is to be sealed at `now` (milliseconds).
+    pub fn is_due(&self, limits: SegmentLimits, now: u64) -> bool {
+        let age = u128::from(now.saturating_sub(self.totals.first_millis));
+        self.totals.frames > 0
+            && (self.totals.bytes >= limits.max_bytes || age >= limits.max_age.as_millis())
+    }
+
+    /// Decides sealing. The sealed segment's totals come along when it is sealed now.
+    pub fn seal(&mut self, number: u64) -> (Sealing, Option<Totals>) {
+        if number != self.open {
+            return (Sealing::AlreadySealed, None);
+        }
+        if self.totals.frames == 0 {
+            return (Sealing::Empty, None);
+        }
+        self.open += 1;
+        (Sealing::Sealed, Some(std::mem::take(&mut self.totals)))
+    }
+
+    /// Decides whether a segment may expire. `sealed` are its totals while it waits for the gate,
+    /// `held` the frames the store really holds.
+    pub fn gate(
+        &mut self,
+        number: u64,
+        sealed: Option<Totals>,
+        held: u64,
+        proof: &ArchiveProof,
+    ) -> Gate {
+        if proof.token < self.fence {
+            return Gate::Fenced { newest: self.fence };
+        }
+        self.fence = proof.token;
+        if number >= self.open {
+            return Gate::NotSealed;
+        }
+        let Some(sealed) = sealed else { return Gate::AlreadyArchived };
+        if (sealed.entries, sealed.frames) != (proof.entries, proof.frames) || held != proof.frames
+        {
+            return Gate::Mismatch;
+        }
+        if self.head.as_ref().is_none_or(|head| head.number < proof.manifest.number) {
+            self.head = Some(proof.manifest.clone());
+        }
+        Gate::Archived { expires_at: expires_at(sealed, proof.ttl) }
+    }
+
+    /// Raises the fence and says which token is the newest.
+    pub fn raise_fence(&mut self, token: u64) -> u64 {
+        self.fence = self.fence.max(token);
+        self.fence
+    }
+}
+
+/// When a segment expires, so that its last entry lives exactly `ttl`.
+pub fn expires_at(totals: Totals, ttl: Duration) -> u64 {
+    totals.last_millis.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: SegmentLimits =
+        SegmentLimits { max_bytes: 100, max_age: Duration::from_secs(10) };
+
+    fn request(number: u64, first: u64, count: u64) -> AppendRequest {
+        AppendRequest { number, writer: WriterId::from_bytes([1; 16]), first, count, bytes: 40 }
+    }
+
+    fn proof(token: u64) -> ArchiveProof {
+        ArchiveProof {
+            entries: 3,
+            frames: 1,
+            token,
+            manifest: ManifestRef { number: 1, sha256: "0".repeat(64) },
+            ttl: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn a_replayed_frame_changes_nothing() {
+        let mut partition = Partition::default();
+        partition.append(request(1, 1, 3), 0, LIMITS, 1000);
+        let before = partition.clone();
+        let replay = partition.append(request(1, 1, 3), 3, LIMITS, 2000);
+        assert_eq!((replay, partition), (Appended::Duplicate { high_water: 3 }, before));
+    }
+
+    #[test]
+    fn a_gap_and_an_overlap_are_refused() {
+        let mut partition = Partition::default();
+        for first in [3, 5] {
+            let refused = partition.append(request(1, first, 3), 3, LIMITS, 0);
+            assert_eq!(refused, Appended::OutOfOrder { high_water: 3 });
+        }
+        assert_eq!(partition, Partition::default());
+    }
+
+    #[test]
+    fn a_segment_is_due_by_size_or_age() {
+        let due = |partition: &mut Partition, first, now| {
+            match partition.append(request(1, first, 1), first - 1, LIMITS, now) {
+                Appended::Stored { is_due, .. } => is_due,
+                other => panic!("{other:?}"),
+            }
+        };
+        let mut by_size = Partition::default();
+        assert_eq!([due(&mut by_size, 1, 0), due(&mut by_size, 2, 0)], [false, false]);
+        assert!(due(&mut by_size, 3, 0));
+        let mut by_age = Partition::default();
+        assert!(!due(&mut by_age, 1, 5_000));
+        assert!(due(&mut by_age, 2, 15_000));
+    }
+
+    #[test]
+    fn frame_ids_grow_when_the_clock_goes_back() {
+        let mut partition = Partition::default();
+        partition.append(request(1, 1, 1), 0, LIMITS, 5_000);
+        let appended = partition.append(request(1, 2, 1), 1, LIMITS, 1_000);
+        let Appended::Stored { frame, .. } = appended else { panic!("{appended:?}") };
+        assert_eq!(frame, FrameId { millis: 5_000, number: 2 });
+    }
+
+    #[test]
+    fn an_empty_segment_is_not_sealed() {
+        let mut partition = Partition::default();
+        assert_eq!(partition.seal(1), (Sealing::Empty, None));
+        partition.append(request(1, 1, 3), 0, LIMITS, 0);
+        let (sealing, totals) = partition.seal(1);
+        assert_eq!((sealing, totals.unwrap().entries), (Sealing::Sealed, 3));
+        assert_eq!(partition.seal(1), (Sealing::AlreadySealed, None));
+        assert_eq!(partition.seal(2), (Sealing::Empty, None));
+        let late = partition.append(request(1, 4, 1), 3, LIMITS, 0);
+        assert_eq!(late, Appended::NotOpen { open: 2 });
+    }
+
+    #[test]
+    fn the_gate_asks_for_a_sealed_segment_the_right_counts_and_the_newest_token() {
+        let mut partition = Partition::default();
+        partition.append(request(1, 1, 3), 0, LIMITS, 7_000);
+        assert_eq!(partition.gate(1, None, 1, &proof(2)), Gate::NotSealed);
+        let (_, totals) = partition.seal(1);
+        assert_eq!(partition.gate(1, totals, 1, &proof(1)), Gate::Fenced { newest: 2 });
+        assert_eq!(partition.gate(1, totals, 0, &proof(2)), Gate::Mismatch);
+        let wrong = ArchiveProof { entries: 2, ..proof(2) };
+        assert_eq!(partition.gate(1, totals, 1, &wrong), Gate::Mismatch);
+        assert_eq!(partition.head, None);
+        assert_eq!(partition.gate(1, totals, 1, &proof(2)), Gate::Archived { expires_at: 67_000 });
+        assert_eq!(partition.gate(1, None, 1, &proof(2)), Gate::AlreadyArchived);
+        assert_eq!(partition.head.map(|head| head.number), Some(1));
+    }
+
+    #[test]
+    fn the_fence_only_rises() {
+        let mut partition = Partition::default();
+        assert_eq!(partition.raise_fence(3), 3);
+        assert_eq!(partition.raise_fence(2), 3);
+    }
+
+    #[test]
+    fn references_read_back() {
+        let reference = ManifestRef { number: 7, sha256: "ab".repeat(32) };
+        assert_eq!(reference.to_string().parse::<ManifestRef>().unwrap(), reference);
+        assert!("7:xyz".parse::<ManifestRef>().is_err());
+        let frame = FrameId { millis: 5, number: 6 };
+        assert_eq!(frame.to_string().parse::<FrameId>().unwrap(), frame);
+        assert!("5".parse::<FrameId>().is_err());
+    }
+}

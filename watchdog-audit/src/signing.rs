@@ -1,0 +1,151 @@
+//! Ed25519 signatures of manifests (RFC 8032).
+
+use std::fmt;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+use watchdog_core::RootKeys;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hex;
+use crate::merkle::sha256;
+
+const PURPOSE: &str = "audit/manifest/v1";
+
+/// A public key that manifests are checked with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// A key from its 32 bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes of the key.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key's id: the first 16 hexadecimal digits of its SHA-256.
+    pub fn id(&self) -> String {
+        hex::encode(&sha256(&[&self.0])[..8])
+    }
+
+    /// The object that publishes the key beside the manifests.
+    pub(crate) fn document(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Document {
+            format: &'static str,
+            algorithm: &'static str,
+            id: String,
+            public: String,
+        }
+        let document = Document {
+            format: "watchdog-audit-key/v1",
+            algorithm: "ed25519",
+            id: self.id(),
+            public: BASE64.encode(self.0),
+        };
+        let mut bytes = serde_json::to_vec(&document).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id())
+    }
+}
+
+/// Signs with one key and checks with every accepted one.
+pub(crate) struct Signer {
+    current: Ed25519KeyPair,
+    accepted: Vec<PublicKey>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("accepted", &self.accepted).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// A signer below the secret root. Retired roots and `trusted` keys are accepted as well.
+    pub(crate) fn new(secret: &RootKeys, trusted: &[PublicKey]) -> Result<Self> {
+        let mut pairs = Vec::new();
+        for (_, seed) in secret.derive(PURPOSE)? {
+            let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose())
+                .map_err(|_| Error::new(ErrorKind::Key, "Ed25519 refused a seed"))?;
+            pairs.push(pair);
+        }
+        let mut accepted = Vec::new();
+        for pair in &pairs {
+            let bytes = pair.public_key().as_ref().try_into();
+            let bytes = bytes.map_err(|_| Error::new(ErrorKind::Key, "key is not 32 bytes"))?;
+            accepted.push(PublicKey(bytes));
+        }
+        accepted.extend_from_slice(trusted);
+        let mut pairs = pairs.into_iter();
+        let current = pairs.next().ok_or_else(|| Error::new(ErrorKind::Key, "no signing key"))?;
+        Ok(Self { current, accepted })
+    }
+
+    /// The key new manifests are signed with.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.accepted[0]
+    }
+
+    /// Signs; equal messages have equal signatures.
+    pub(crate) fn sign(&self, message: &[u8]) -> String {
+        BASE64.encode(self.current.sign(message))
+    }
+
+    /// The accepted key with an id.
+    pub(crate) fn accepted(&self, id: &str) -> Option<&PublicKey> {
+        self.accepted.iter().find(|key| key.id() == id)
+    }
+}
+
+impl PublicKey {
+    /// Whether `signature` (base64) is this key's signature of `message`.
+    pub(crate) fn verify(&self, message: &[u8], signature: &str) -> bool {
+        BASE64.decode(signature).is_ok_and(|signature| {
+            UnparsedPublicKey::new(&ED25519, &self.0).verify(message, &signature).is_ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use watchdog_core::Secret;
+
+    const A: &str = "0123456789abcdef0123456789abcdef";
+    const B: &str = "fedcba9876543210fedcba9876543210";
+
+    fn signer(current: &str, previous: &[&str]) -> Signer {
+        let previous: Vec<_> = previous.iter().map(|&text| Secret::from(text)).collect();
+        Signer::new(&RootKeys::new(&Secret::from(current), &previous).unwrap(), &[]).unwrap()
+    }
+
+    #[test]
+    fn a_signature_verifies_under_its_key_only() {
+        let signer = signer(A, &[]);
+        let signature = signer.sign(b"message");
+        assert!(signer.public_key().verify(b"message", &signature));
+        assert!(!signer.public_key().verify(b"other", &signature));
+        assert!(!signer.public_key().verify(b"message", "no signature"));
+        assert_eq!(signature, signer.sign(b"message"));
+    }
+
+    #[test]
+    fn a_retired_key_is_accepted_while_it_is_listed() {
+        let id = signer(A, &[]).public_key().id();
+        assert!(signer(B, &[A]).accepted(&id).is_some());
+        assert!(signer(B, &[]).accepted(&id).is_none());
+    }
+}

@@ -1,0 +1,143 @@
+//! The port behind the log: where segments live until they are archived and have expired.
+
+#[cfg(feature = "embedded")]
+mod embedded;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::segment::{
+    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
+    Totals,
+};
+
+#[cfg(feature = "embedded")]
+pub use embedded::EmbeddedStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
+
+/// Where segments live.
+///
+/// Every call that changes something may be repeated word by word after a lost reply and changes
+/// nothing the second time. [`testing::conformance`](crate::testing) holds an implementation
+/// against this contract.
+#[async_trait]
+pub trait SegmentStore: fmt::Debug + Send + Sync {
+    /// A name for metrics and errors: `redis`, `embedded`.
+    fn name(&self) -> &'static str;
+
+    /// How many partitions there are, at least 1. A writer stays in one of them.
+    fn partitions(&self) -> u16;
+
+    /// Whether the store can hold what it acknowledges; called once at the start.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when it may throw entries away, with the
+    /// way to mend it.
+    async fn preflight(&self) -> Result<()>;
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    ///
+    /// As of a call that it does not answer.
+    async fn ping(&self) -> Result<()>;
+
+    /// Appends a frame to the open segment of a partition, in one step: all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable): the frame may be stored or not;
+    /// calling again finds out.
+    async fn append(
+        &self,
+        segment: SegmentId,
+        frame: &Frame,
+        limits: SegmentLimits,
+    ) -> Result<Appended>;
+
+    /// Seals a segment and opens the next. With `ttl`, which says that nothing is archived, the
+    /// segment expires so that its last entry lives exactly that long.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn seal(&self, segment: SegmentId, ttl: Option<Duration>) -> Result<Sealing>;
+
+    /// How a partition stands.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn partition(&self, partition: u16) -> Result<Partition>;
+
+    /// The segments that are sealed and have not passed the gate, in order, all of them.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn sealed(&self, partition: u16) -> Result<Vec<(u64, Totals)>>;
+
+    /// At most `limit` frames of a segment in order, after one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when what is stored is not a frame.
+    async fn frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Frame)>>;
+
+    /// The gate: lets a sealed segment expire, given the proof that it is archived.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate>;
+
+    /// How long a segment lives.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn expiry(&self, segment: SegmentId) -> Result<Expiry>;
+
+    /// Raises the fencing token of a partition and answers the newest.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn raise_fence(&self, partition: u16, token: u64) -> Result<u64>;
+
+    /// Takes or renews the right to archive for `ttl`: whether `holder` has it now. Only saves
+    /// work; correctness rests on the fence.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn lease(&self, holder: &str, ttl: Duration) -> Result<bool>;
+
+    /// Gives the right to archive back, if `holder` has it.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn release(&self, holder: &str) -> Result<()>;
+
+    /// Removes segments whose time has come, where the store does not do it by itself; answers how
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn sweep(&self) -> Result<u64>;
+}

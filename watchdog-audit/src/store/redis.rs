@@ -1,0 +1,389 @@
+//! Segments in Redis streams.
+//!
+//! All keys of partition `p` carry the hash tag `{p}`:
+//!
+//! | key | type | holds | life |
+//! |---|---|---|---|
+//! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest | for ever |
+//! | `wd:a:{p}:hw` | hash | writer → last accepted number | for ever |
+//! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
+//! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate |
+//! | `wd:a:{p}:a:<n>` | string | the manifest that covers segment `n` | as segment `n` |
+//! | `wd:a:{0}:lease` | string | who archives | as taken |
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use watchdog_storage::redis::{Arg, Key, Redis, Script, Ttl, Value};
+
+use crate::error::{Error, ErrorKind, Result, storage};
+use crate::frame::Frame;
+use crate::segment::{
+    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
+    Totals,
+};
+use crate::store::SegmentStore;
+
+static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
+static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
+static ARCHIVED: Script = Script::new("audit.archived.v1", include_str!("scripts/archived.lua"));
+static FENCE: Script = Script::new("audit.fence.v1", include_str!("scripts/fence.lua"));
+static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
+
+/// Segments in Redis: standalone, Sentinel or Cluster.
+///
+/// A frame is acknowledged when the primary has taken it. How much of that survives the loss of
+/// the primary is up to its replication and persistence.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    redis: Redis,
+    partitions: u16,
+}
+
+impl RedisStore {
+    /// A store of `partitions` partitions, at least one: 1 for a single server, 16 for a Cluster.
+    pub fn new(redis: Redis, partitions: u16) -> Self {
+        Self { redis, partitions: partitions.max(1) }
+    }
+
+    fn key(&self, partition: u16, parts: &[&str]) -> Key {
+        self.redis.keys().key("a", &partition.to_string(), parts)
+    }
+
+    fn partition_key(&self, partition: u16) -> Key {
+        self.key(partition, &["m"])
+    }
+
+    fn sealed_key(&self, partition: u16) -> Key {
+        self.key(partition, &["s"])
+    }
+
+    fn segment_key(&self, segment: SegmentId) -> Key {
+        self.key(segment.partition, &[&segment.number.to_string()])
+    }
+}
+
+#[async_trait]
+impl SegmentStore for RedisStore {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    async fn preflight(&self) -> Result<()> {
+        let policy = self.redis.maxmemory_policy().await;
+        match policy.map_err(storage("redis did not tell its eviction policy"))? {
+            Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(
+                ErrorKind::Config,
+                format_args!(
+                    "redis runs with maxmemory-policy {policy}, which evicts entries that are not \
+                     archived: set it to noeviction or volatile-ttl (CONFIG SET maxmemory-policy \
+                     noeviction), or give the audit log a redis of its own"
+                ),
+            )),
+            Some(_) => Ok(()),
+            None => {
+                tracing::warn!(
+                    "redis does not tell its maxmemory-policy: make sure that it is noeviction or \
+                     volatile-*, any other evicts audit entries"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.redis.ping().await.map_err(storage("redis does not answer"))
+    }
+
+    async fn append(
+        &self,
+        segment: SegmentId,
+        frame: &Frame,
+        limits: SegmentLimits,
+    ) -> Result<Appended> {
+        let keys = [
+            self.partition_key(segment.partition),
+            self.key(segment.partition, &["hw"]),
+            self.segment_key(segment),
+        ];
+        let writer = frame.writer().to_string();
+        let bytes = frame.encode();
+        let answer = self
+            .redis
+            .call(
+                &APPEND,
+                &[&keys[0], &keys[1], &keys[2]],
+                &[
+                    integer(segment.number)?,
+                    writer.as_str().into(),
+                    integer(frame.first())?,
+                    integer(frame.count())?,
+                    bytes.as_slice().into(),
+                    integer(limits.max_bytes)?,
+                    millis(limits.max_age)?,
+                ],
+            )
+            .await
+            .map_err(storage("redis did not take a frame"))?;
+        let answer = Answer::new(&answer)?;
+        match answer.verdict {
+            "stored" => {
+                Ok(Appended::Stored { frame: answer.text(2)?.parse()?, is_due: answer.number(1)? == 1 })
+            }
+            "duplicate" => Ok(Appended::Duplicate { high_water: answer.number(1)? }),
+            "out_of_order" => Ok(Appended::OutOfOrder { high_water: answer.number(1)? }),
+            "not_open" => Ok(Appended::NotOpen { open: answer.number(1)? }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn seal(&self, segment: SegmentId, ttl: Option<Duration>) -> Result<Sealing> {
+        let keys = [
+            self.partition_key(segment.partition),
+            self.sealed_key(segment.partition),
+            self.segment_key(segment),
+        ];
+        let life = match ttl {
+            Some(ttl) => millis(ttl)?,
+            None => "".into(),
+        };
+        let answer = self
+            .redis
+            .call(&SEAL, &[&keys[0], &keys[1], &keys[2]], &[integer(segment.number)?, life])
+            .await
+            .map_err(storage("redis did not seal a segment"))?;
+        match Answer::new(&answer)?.verdict {
+            "sealed" => Ok(Sealing::Sealed),
+            "already" => Ok(Sealing::AlreadySealed),
+            "empty" => Ok(Sealing::Empty),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn partition(&self, partition: u16) -> Result<Partition> {
+        const FIELDS: [&[u8]; 9] = [
+            b"open",
+            b"frames",
+            b"last_ms",
+            b"seg_frames",
+            b"seg_entries",
+            b"seg_bytes",
+            b"seg_first_ms",
+            b"fence",
+            b"head",
+        ];
+        let held = self
+            .redis
+            .hmget(&self.partition_key(partition), &FIELDS)
+            .await
+            .map_err(storage("redis did not tell a partition"))?;
+        let number = |index: usize, missing: u64| match held.get(index).and_then(Option::as_ref) {
+            Some(bytes) => decimal(bytes),
+            None => Ok(missing),
+        };
+        let seg_frames = number(3, 0)?;
+        let last_millis = number(2, 0)?;
+        let head = match held.get(8).and_then(Option::as_ref) {
+            Some(bytes) => Some(text(bytes)?.parse()?),
+            None => None,
+        };
+        Ok(Partition {
+            open: number(0, 1)?,
+            totals: Totals {
+                entries: number(4, 0)?,
+                frames: seg_frames,
+                bytes: number(5, 0)?,
+                first_millis: number(6, 0)?,
+                last_millis: if seg_frames == 0 { 0 } else { last_millis },
+            },
+            frames: number(1, 0)?,
+            last_millis,
+            fence: number(7, 0)?,
+            head,
+        })
+    }
+
+    async fn sealed(&self, partition: u16) -> Result<Vec<(u64, Totals)>> {
+        let held = self
+            .redis
+            .hgetall(&self.sealed_key(partition))
+            .await
+            .map_err(storage("redis did not list sealed segments"))?;
+        let mut sealed = held
+            .iter()
+            .map(|(number, totals)| Ok((decimal(number)?, totals_from(text(totals)?)?)))
+            .collect::<Result<Vec<_>>>()?;
+        sealed.sort_unstable_by_key(|(number, _)| *number);
+        Ok(sealed)
+    }
+
+    async fn frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Frame)>> {
+        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        let entries = self
+            .redis
+            .xrange(&self.segment_key(segment), &from, "+", limit as u64)
+            .await
+            .map_err(storage("redis did not read a segment"))?;
+        entries
+            .iter()
+            .map(|entry| match entry.fields.as_slice() {
+                [(name, bytes)] if name.as_ref() == b"d" => {
+                    Ok((entry.id.parse()?, Frame::decode(bytes)?))
+                }
+                _ => Err(Error::corrupt(format_args!("entry {} of {segment} is no frame", entry.id))),
+            })
+            .collect()
+    }
+
+    async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
+        let number = segment.number.to_string();
+        let keys = [
+            self.partition_key(segment.partition),
+            self.sealed_key(segment.partition),
+            self.segment_key(segment),
+            self.key(segment.partition, &["a", &number]),
+        ];
+        let answer = self
+            .redis
+            .call(
+                &ARCHIVED,
+                &[&keys[0], &keys[1], &keys[2], &keys[3]],
+                &[
+                    integer(segment.number)?,
+                    integer(proof.entries)?,
+                    integer(proof.frames)?,
+                    integer(proof.token)?,
+                    integer(proof.manifest.number)?,
+                    proof.manifest.sha256.as_str().into(),
+                    millis(proof.ttl)?,
+                ],
+            )
+            .await
+            .map_err(storage("redis did not pass a segment through the gate"))?;
+        let answer = Answer::new(&answer)?;
+        match answer.verdict {
+            "archived" => Ok(Gate::Archived { expires_at: answer.number(1)? }),
+            "already" => Ok(Gate::AlreadyArchived),
+            "not_sealed" => Ok(Gate::NotSealed),
+            "fenced" => Ok(Gate::Fenced { newest: answer.number(1)? }),
+            "mismatch" => Ok(Gate::Mismatch),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {
+        let ttl = self.redis.pttl(&self.segment_key(segment)).await;
+        Ok(match ttl.map_err(storage("redis did not tell how long a segment lives"))? {
+            Ttl::Missing => Expiry::Missing,
+            Ttl::Unbounded => Expiry::Never,
+            Ttl::Millis(millis) => Expiry::InMillis(millis),
+        })
+    }
+
+    async fn raise_fence(&self, partition: u16, token: u64) -> Result<u64> {
+        let answer = self
+            .redis
+            .call(&FENCE, &[&self.partition_key(partition)], &[integer(token)?])
+            .await
+            .map_err(storage("redis did not raise the fence"))?;
+        match answer {
+            Value::Bytes(bytes) => decimal(&bytes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn lease(&self, holder: &str, ttl: Duration) -> Result<bool> {
+        let answer = self
+            .redis
+            .call(&LEASE, &[&self.key(0, &["lease"])], &[holder.into(), millis(ttl)?])
+            .await
+            .map_err(storage("redis did not answer for the lease"))?;
+        Ok(answer == Value::Integer(1))
+    }
+
+    async fn release(&self, holder: &str) -> Result<()> {
+        self.lease(holder, Duration::ZERO).await.map(drop)
+    }
+
+    /// Redis expires segments by itself.
+    async fn sweep(&self) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+/// What a script answers: a verdict, then values.
+struct Answer<'a> {
+    verdict: &'a str,
+    values: &'a [Value],
+}
+
+impl<'a> Answer<'a> {
+    fn new(value: &'a Value) -> Result<Self> {
+        match value {
+            Value::Array(values) => match values.first() {
+                Some(Value::Bytes(verdict)) => Ok(Self { verdict: text(verdict)?, values }),
+                _ => Err(unexpected()),
+            },
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn number(&self, index: usize) -> Result<u64> {
+        match self.values.get(index) {
+            Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| unexpected()),
+            Some(Value::Bytes(bytes)) => decimal(bytes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn text(&self, index: usize) -> Result<&'a str> {
+        match self.values.get(index) {
+            Some(Value::Bytes(bytes)) => text(bytes),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn totals_from(text: &str) -> Result<Totals> {
+    let numbers = text
+        .split(':')
+        .map(|number| number.parse().map_err(|_| unexpected()))
+        .collect::<Result<Vec<u64>>>()?;
+    let [entries, frames, bytes, first_millis, last_millis] = numbers[..] else {
+        return Err(unexpected());
+    };
+    Ok(Totals { entries, frames, bytes, first_millis, last_millis })
+}
+
+/// Lua counts in doubles: whole numbers are exact up to 2^53.
+fn integer(number: u64) -> Result<Arg<'static>> {
+    match i64::try_from(number) {
+        Ok(number) if number <= 1 << 53 => Ok(number.into()),
+        _ => Err(Error::new(ErrorKind::Misuse, "number is over 2^53")),
+    }
+}
+
+fn millis(duration: Duration) -> Result<Arg<'static>> {
+    integer(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| unexpected())
+}
+
+fn decimal(bytes: &[u8]) -> Result<u64> {
+    text(bytes)?.parse().map_err(|_| unexpected())
+}
+
+fn unexpected() -> Error {
+    Error::corrupt("redis answered with something the audit log does not write")
+}

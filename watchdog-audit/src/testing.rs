@@ -1,0 +1,195 @@
+//! The conformance suite every [`SegmentStore`] runs (feature `testing`).
+
+#![expect(clippy::unwrap_used, reason = "a suite states what it expects")]
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use watchdog_core::Timestamp;
+use watchdog_core::audit::{Actor, Category, Entry, Resource};
+
+use crate::entry::{Line, Place};
+use crate::frame::Frame;
+use crate::segment::{
+    Appended, ArchiveProof, Expiry, FrameId, Gate, ManifestRef, Sealing, SegmentId, SegmentLimits,
+};
+use crate::store::SegmentStore;
+use crate::writer_id::WriterId;
+
+/// Limits that no test reaches by accident.
+pub const WIDE: SegmentLimits =
+    SegmentLimits { max_bytes: 64 * 1024 * 1024, max_age: Duration::from_secs(3600) };
+
+const TTL: Duration = Duration::from_secs(3600);
+
+/// A frame of small entries.
+///
+/// # Panics
+///
+/// When `count` is more than a frame takes.
+pub fn frame(writer: WriterId, first: u64, count: u64) -> Frame {
+    let recorded_at = Timestamp::UNIX_EPOCH;
+    let mut frame = Frame::new(writer, first);
+    for sequence in first..first + count {
+        let entry = Entry::new(
+            Uuid::from_u128(u128::from(sequence)),
+            recorded_at,
+            Category::Application,
+            Actor::user("alice"),
+            "note.written",
+            Resource::new("note", sequence.to_string()),
+        );
+        let line = Line::plain(Place { writer, sequence, recorded_at }, entry);
+        frame.push(&line.encode().unwrap(), 0).unwrap();
+    }
+    frame
+}
+
+/// A proof as the archiver gives it.
+pub fn proof(entries: u64, frames: u64, token: u64, manifest: u64) -> ArchiveProof {
+    let manifest = ManifestRef { number: manifest, sha256: "ab".repeat(32) };
+    ArchiveProof { entries, frames, token, manifest, ttl: TTL }
+}
+
+/// Holds an empty store against the contract of [`SegmentStore`], in partition 0.
+///
+/// # Panics
+///
+/// When the store does not keep the contract.
+pub async fn conformance(store: &dyn SegmentStore) {
+    assert!(store.partitions() >= 1);
+    store.preflight().await.unwrap();
+    store.ping().await.unwrap();
+    let [first, second, third] =
+        [1, 2, 3].map(|number| SegmentId { partition: 0, number });
+    assert_eq!(store.expiry(first).await.unwrap(), Expiry::Missing);
+    appends_in_order(store, first).await;
+    sealing_opens_the_next(store, first, second).await;
+    the_gate_decides_about_life(store, first, second).await;
+    without_an_archive_sealing_gives_a_life(store, second, third).await;
+    the_fence_only_rises(store).await;
+    the_lease_has_one_holder(store).await;
+}
+
+async fn stored(store: &dyn SegmentStore, segment: SegmentId, frame: &Frame) -> FrameId {
+    match store.append(segment, frame, WIDE).await.unwrap() {
+        Appended::Stored { frame, is_due } => {
+            assert!(!is_due);
+            frame
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn appends_in_order(store: &dyn SegmentStore, open: SegmentId) {
+    let [alice, bob] = [1, 2].map(|byte| WriterId::from_bytes([byte; 16]));
+    let seal = store.seal(open, None).await.unwrap();
+    assert_eq!(seal, Sealing::Empty, "an empty segment is not sealed");
+    let one = stored(store, open, &frame(alice, 1, 3)).await;
+    let two = stored(store, open, &frame(bob, 1, 1)).await;
+    let three = stored(store, open, &frame(alice, 4, 2)).await;
+    assert_eq!([one.number, two.number, three.number], [1, 2, 3]);
+    assert!(one < two && two < three);
+    for (first, count) in [(1, 3), (4, 2), (2, 1)] {
+        let replay = store.append(open, &frame(alice, first, count), WIDE).await.unwrap();
+        assert_eq!(replay, Appended::Duplicate { high_water: 5 }, "a replay changes nothing");
+    }
+    for (first, count) in [(7, 1), (5, 2)] {
+        let refused = store.append(open, &frame(alice, first, count), WIDE).await.unwrap();
+        assert_eq!(refused, Appended::OutOfOrder { high_water: 5 }, "a gap or an overlap");
+    }
+    let ahead = SegmentId { number: 2, ..open };
+    let refused = store.append(ahead, &frame(alice, 6, 1), WIDE).await.unwrap();
+    assert_eq!(refused, Appended::NotOpen { open: 1 });
+    let due = SegmentLimits { max_bytes: 1, ..WIDE };
+    let appended = store.append(open, &frame(alice, 6, 1), due).await.unwrap();
+    assert!(matches!(appended, Appended::Stored { is_due: true, .. }), "{appended:?}");
+
+    let first_page = store.frames(open, None, 3).await.unwrap();
+    let last_page = store.frames(open, first_page.last().map(|(id, _)| *id), 3).await.unwrap();
+    let frames: Vec<_> =
+        first_page.iter().chain(&last_page).map(|(_, frame)| frame.clone()).collect();
+    let written =
+        [frame(alice, 1, 3), frame(bob, 1, 1), frame(alice, 4, 2), frame(alice, 6, 1)];
+    assert_eq!(frames, written, "what is read is what was written");
+    let held = store.partition(0).await.unwrap();
+    assert_eq!((held.open, held.totals.entries, held.totals.frames), (1, 7, 4));
+    assert_eq!(held.totals.bytes, written.iter().map(|frame| frame.encode().len() as u64).sum());
+    assert_eq!(store.expiry(open).await.unwrap(), Expiry::Never);
+}
+
+async fn sealing_opens_the_next(store: &dyn SegmentStore, first: SegmentId, second: SegmentId) {
+    let writer = WriterId::from_bytes([1; 16]);
+    assert_eq!(store.mark_archived(first, &proof(7, 4, 1, 1)).await.unwrap(), Gate::NotSealed);
+    assert_eq!(store.seal(first, None).await.unwrap(), Sealing::Sealed);
+    assert_eq!(store.seal(first, None).await.unwrap(), Sealing::AlreadySealed);
+    let late = store.append(first, &frame(writer, 7, 1), WIDE).await.unwrap();
+    assert_eq!(late, Appended::NotOpen { open: 2 });
+    stored(store, second, &frame(writer, 7, 1)).await;
+    let sealed = store.sealed(0).await.unwrap();
+    assert_eq!(sealed.len(), 1);
+    assert_eq!((sealed[0].0, sealed[0].1.entries, sealed[0].1.frames), (1, 7, 4));
+    assert_eq!(store.expiry(first).await.unwrap(), Expiry::Never, "sealed is not archived");
+}
+
+async fn the_gate_decides_about_life(
+    store: &dyn SegmentStore,
+    first: SegmentId,
+    second: SegmentId,
+) {
+    let refused = [
+        (proof(6, 4, 5, 1), Gate::Mismatch),
+        (proof(7, 3, 5, 1), Gate::Mismatch),
+        (proof(7, 4, 4, 1), Gate::Fenced { newest: 5 }),
+    ];
+    for (proof, gate) in refused {
+        assert_eq!(store.mark_archived(first, &proof).await.unwrap(), gate);
+        assert_eq!(store.expiry(first).await.unwrap(), Expiry::Never, "a refusal gives no life");
+    }
+    let passed = store.mark_archived(first, &proof(7, 4, 5, 1)).await.unwrap();
+    let Gate::Archived { expires_at } = passed else { panic!("{passed:?}") };
+    let Expiry::InMillis(left) = store.expiry(first).await.unwrap() else { panic!("no life") };
+    let ttl = u64::try_from(TTL.as_millis()).unwrap();
+    assert!(left <= ttl && left > ttl - 60_000, "the last entry lives exactly the TTL: {left}");
+    let frames = store.frames(first, None, 10).await.unwrap();
+    let last = frames.last().unwrap().0.millis;
+    assert_eq!(expires_at, last + ttl);
+    let again = store.mark_archived(first, &proof(7, 4, 5, 1)).await.unwrap();
+    assert_eq!(again, Gate::AlreadyArchived);
+    assert!(store.sealed(0).await.unwrap().is_empty());
+    assert_eq!(store.partition(0).await.unwrap().head.map(|head| head.number), Some(1));
+    assert_eq!(store.expiry(second).await.unwrap(), Expiry::Never, "the open segment stays");
+}
+
+async fn without_an_archive_sealing_gives_a_life(
+    store: &dyn SegmentStore,
+    second: SegmentId,
+    third: SegmentId,
+) {
+    assert_eq!(store.seal(second, Some(TTL)).await.unwrap(), Sealing::Sealed);
+    assert!(matches!(store.expiry(second).await.unwrap(), Expiry::InMillis(_)));
+    assert!(store.sealed(0).await.unwrap().is_empty());
+    assert_eq!(store.seal(second, Some(TTL)).await.unwrap(), Sealing::AlreadySealed);
+    assert_eq!(store.seal(third, Some(TTL)).await.unwrap(), Sealing::Empty);
+    assert_eq!(store.partition(0).await.unwrap().open, 3);
+}
+
+async fn the_fence_only_rises(store: &dyn SegmentStore) {
+    assert_eq!(store.raise_fence(0, 4).await.unwrap(), 5);
+    assert_eq!(store.raise_fence(0, 9).await.unwrap(), 9);
+    assert_eq!(store.raise_fence(0, 9).await.unwrap(), 9);
+    assert_eq!(store.partition(0).await.unwrap().fence, 9);
+}
+
+async fn the_lease_has_one_holder(store: &dyn SegmentStore) {
+    assert!(store.lease("one", TTL).await.unwrap());
+    assert!(store.lease("one", TTL).await.unwrap(), "the holder renews");
+    // A store of one process may give it to everybody; one that is shared may not.
+    if store.name() != "embedded" {
+        assert!(!store.lease("two", TTL).await.unwrap());
+    }
+    store.release("two").await.unwrap();
+    store.release("one").await.unwrap();
+    assert!(store.lease("two", TTL).await.unwrap());
+    store.release("two").await.unwrap();
+}

@@ -1,0 +1,112 @@
+//! What the tests share.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+use watchdog_audit::segment::{Expiry, SegmentId};
+use watchdog_audit::{AuditConfig, AuditLog, Order, Query, SegmentStore};
+use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
+use watchdog_core::{RootKeys, Secret, Timestamp};
+use watchdog_storage::objects::Objects;
+use watchdog_storage::redis::{Redis, RedisConfig};
+use watchdog_storage::testing::redis::shared;
+
+/// The root keys of every test.
+pub fn keys() -> RootKeys {
+    RootKeys::new(&Secret::from("a secret of at least thirty-two bytes"), &[]).unwrap()
+}
+
+/// Entry number `n`: its time, category, actor and action follow from the number.
+pub fn entry(n: u64) -> Entry {
+    let category = Category::ALL[usize::try_from(n % 4).unwrap()];
+    let seconds = 1_767_225_600 + i64::try_from(n).unwrap();
+    Entry::new(
+        Uuid::now_v7(),
+        Timestamp::new(seconds, 0).unwrap(),
+        category,
+        Actor::user(if n % 2 == 0 { "alice" } else { "bob" }),
+        if n % 3 == 0 { "file.read" } else { "file.written" },
+        Resource::new("file", n.to_string()),
+    )
+    .with_outcome(Outcome::Success)
+    .with_detail("size", n)
+}
+
+/// A log that does nothing unless it is asked to.
+pub async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> AuditLog {
+    log_with(AuditConfig::default(), store, bucket).await
+}
+
+pub async fn log_with(
+    config: AuditConfig,
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+) -> AuditLog {
+    AuditLog::builder()
+        .with_config(&config)
+        .with_shared_store(store)
+        .with_archive(bucket.clone(), &keys())
+        .with_encryption(&keys())
+        .without_background()
+        .build()
+        .await
+        .unwrap()
+}
+
+/// Records the entries with these numbers, one after the other.
+pub async fn record(log: &AuditLog, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        log.record(entry(n)).await.unwrap();
+    }
+}
+
+/// The numbers of every entry a query finds, in its order: live and archived, page by page.
+pub async fn numbers(log: &AuditLog) -> Vec<u64> {
+    let mut query = Query::new().with_order(Order::OldestFirst).with_limit(1000);
+    let mut numbers = Vec::new();
+    loop {
+        let page = log.query(&query).await.unwrap();
+        let found = page.records.iter().filter(|record| record.entry.resource.kind == "file");
+        numbers.extend(found.map(|record| record.entry.resource.id.parse::<u64>().unwrap()));
+        match page.next {
+            Some(cursor) => query = query.with_cursor(cursor),
+            None => return numbers,
+        }
+    }
+}
+
+/// Asserts that the archive holds exactly these entries, each once, and verifies.
+pub async fn assert_archived(log: &AuditLog, wanted: std::ops::Range<u64>) {
+    let report = log.verify().await.unwrap();
+    assert_eq!(report.fault, None);
+    assert_eq!(report.waiting, 0, "everything is archived");
+    assert_eq!(report.entries, wanted.end - wanted.start, "each entry stands once");
+    assert_eq!(
+        numbers(log).await.into_iter().collect::<BTreeSet<_>>(),
+        wanted.collect::<BTreeSet<_>>()
+    );
+}
+
+/// Asserts that no segment that waits for the gate has a life that ends.
+pub async fn assert_waiting_never_expires(store: &dyn SegmentStore) {
+    for partition in 0..store.partitions() {
+        let held = store.partition(partition).await.unwrap();
+        let mut waiting: Vec<_> =
+            store.sealed(partition).await.unwrap().into_iter().map(|(number, _)| number).collect();
+        if held.totals.frames > 0 {
+            waiting.push(held.open);
+        }
+        for number in waiting {
+            let segment = SegmentId { partition, number };
+            assert_eq!(store.expiry(segment).await.unwrap(), Expiry::Never, "{segment}");
+        }
+    }
+}
+
+/// A client of the shared server with keys nobody else uses; `None` without a server.
+pub async fn redis() -> Option<Redis> {
+    let mut config = RedisConfig::from_url(&shared()?.url()).unwrap();
+    config.key_prefix = format!("t{}", Uuid::now_v7().simple());
+    Some(Redis::connect(&config).await.unwrap())
+}

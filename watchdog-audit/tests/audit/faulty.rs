@@ -1,0 +1,140 @@
+//! A store that can be down, and can do what it is asked and lose the reply.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use watchdog_audit::segment::{
+    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
+    Totals,
+};
+use watchdog_audit::{Error, ErrorKind, Frame, Result, SegmentStore};
+
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn SegmentStore>,
+    is_down: AtomicBool,
+    replies_to_lose: AtomicUsize,
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn SegmentStore>) -> Self {
+        Self { inner, is_down: AtomicBool::new(false), replies_to_lose: AtomicUsize::new(0) }
+    }
+
+    pub fn take_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// The next calls that write are done, and fail.
+    pub fn lose_replies(&self, count: usize) {
+        self.replies_to_lose.store(count, Ordering::SeqCst);
+    }
+
+    fn up(&self) -> Result<()> {
+        if self.is_down.load(Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
+    }
+
+    fn reply<T>(&self, value: T) -> Result<T> {
+        let lost = self
+            .replies_to_lose
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if lost.is_ok() { Err(unavailable()) } else { Ok(value) }
+    }
+}
+
+fn unavailable() -> Error {
+    Error::new(ErrorKind::Unavailable, "the test took the store down")
+}
+
+#[async_trait]
+impl SegmentStore for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn partitions(&self) -> u16 {
+        self.inner.partitions()
+    }
+
+    async fn preflight(&self) -> Result<()> {
+        self.up()?;
+        self.inner.preflight().await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.up()?;
+        self.inner.ping().await
+    }
+
+    async fn append(
+        &self,
+        segment: SegmentId,
+        frame: &Frame,
+        limits: SegmentLimits,
+    ) -> Result<Appended> {
+        self.up()?;
+        let appended = self.inner.append(segment, frame, limits).await?;
+        self.reply(appended)
+    }
+
+    async fn seal(&self, segment: SegmentId, ttl: Option<Duration>) -> Result<Sealing> {
+        self.up()?;
+        let sealing = self.inner.seal(segment, ttl).await?;
+        self.reply(sealing)
+    }
+
+    async fn partition(&self, partition: u16) -> Result<Partition> {
+        self.up()?;
+        self.inner.partition(partition).await
+    }
+
+    async fn sealed(&self, partition: u16) -> Result<Vec<(u64, Totals)>> {
+        self.up()?;
+        self.inner.sealed(partition).await
+    }
+
+    async fn frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Frame)>> {
+        self.up()?;
+        self.inner.frames(segment, after, limit).await
+    }
+
+    async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
+        self.up()?;
+        let gate = self.inner.mark_archived(segment, proof).await?;
+        self.reply(gate)
+    }
+
+    async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {
+        self.up()?;
+        self.inner.expiry(segment).await
+    }
+
+    async fn raise_fence(&self, partition: u16, token: u64) -> Result<u64> {
+        self.up()?;
+        let newest = self.inner.raise_fence(partition, token).await?;
+        self.reply(newest)
+    }
+
+    async fn lease(&self, holder: &str, ttl: Duration) -> Result<bool> {
+        self.up()?;
+        let lease = self.inner.lease(holder, ttl).await?;
+        self.reply(lease)
+    }
+
+    async fn release(&self, holder: &str) -> Result<()> {
+        self.up()?;
+        self.inner.release(holder).await
+    }
+
+    async fn sweep(&self) -> Result<u64> {
+        self.up()?;
+        self.inner.sweep().await
+    }
+}

@@ -1,0 +1,118 @@
+//! Queries over the store and the archive.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, ErrorKind, Order, Query};
+use watchdog_core::Timestamp;
+use watchdog_core::audit::{Actor, Entry};
+use watchdog_storage::objects::Objects;
+
+use crate::bench::{entry, log_with, record};
+
+fn at(n: u64) -> Timestamp {
+    entry(n).occurred_at
+}
+
+/// Numbers 0 to 60: two thirds archived in several objects, the rest in the store.
+async fn filled() -> AuditLog {
+    let config = AuditConfig { segment_max_bytes: 3000, ..AuditConfig::default() };
+    let store = Arc::new(EmbeddedStore::memory().unwrap());
+    let log = log_with(config, store, &Objects::memory()).await;
+    record(&log, 0..40).await;
+    log.seal_and_archive().await.unwrap();
+    record(&log, 40..60).await;
+    log
+}
+
+async fn all(log: &AuditLog, mut query: Query) -> Vec<u64> {
+    let mut found = Vec::new();
+    loop {
+        let page = log.query(&query).await.unwrap();
+        found.extend(page.records.iter().map(|r| r.entry.resource.id.parse::<u64>().unwrap()));
+        match page.next {
+            // Through its text, as an application hands it out.
+            Some(cursor) => query = query.with_cursor(cursor.to_string().parse().unwrap()),
+            None => return found,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn every_query_finds_what_a_plain_filter_finds(
+        queries in prop::collection::vec((
+            prop::option::of(prop::bool::ANY),
+            prop::option::of(prop::bool::ANY),
+            prop::option::of(0_u64..65),
+            prop::option::of(0_u64..65),
+            1_usize..20,
+            prop::bool::ANY,
+        ), 1..8)
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let log = filled().await;
+            for (is_alice, is_read, from, to, limit, is_newest_first) in queries {
+                let mut query = Query::new().with_limit(limit);
+                let mut wanted: Vec<Entry> = (0..60).map(entry).collect();
+                if let Some(is_alice) = is_alice {
+                    let actor = Actor::user(if is_alice { "alice" } else { "bob" });
+                    wanted.retain(|entry| entry.actor == actor);
+                    query = query.with_actor(actor);
+                }
+                if let Some(is_read) = is_read {
+                    let action = if is_read { "file.read" } else { "file.written" };
+                    wanted.retain(|entry| entry.action == action);
+                    query = query.with_action(action);
+                }
+                if let Some(from) = from {
+                    wanted.retain(|entry| entry.occurred_at >= at(from));
+                    query = query.with_from(at(from));
+                }
+                if let Some(to) = to {
+                    wanted.retain(|entry| entry.occurred_at < at(to));
+                    query = query.with_to(at(to));
+                }
+                if is_newest_first {
+                    wanted.reverse();
+                } else {
+                    query = query.with_order(Order::OldestFirst);
+                }
+                let wanted: Vec<u64> =
+                    wanted.iter().map(|entry| entry.resource.id.parse().unwrap()).collect();
+                assert_eq!(all(&log, query.clone()).await, wanted, "{query:?}");
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_narrow_query_reads_few_objects() {
+    let log = filled().await;
+    let query = Query::new().with_from(at(1)).with_to(at(3));
+    let page = log.query(&query).await.unwrap();
+    assert_eq!(page.records.len(), 2);
+    assert!(page.objects_total >= 16, "{}", page.objects_total);
+    assert!(page.objects_read <= 5, "{} of {}", page.objects_read, page.objects_total);
+}
+
+#[tokio::test]
+async fn a_record_comes_back_as_it_was_recorded() {
+    let log = filled().await;
+    let page = log.query(&Query::new().with_from(at(7)).with_to(at(8))).await.unwrap();
+    let record = &page.records[0];
+    assert_eq!(Entry { id: record.entry.id, ..entry(7) }, record.entry);
+    assert!(record.is_readable);
+    assert_eq!((record.writer, record.sequence), (log.writer(), 8));
+}
+
+#[test]
+fn a_text_that_is_no_cursor_is_refused() {
+    for text in ["", "1.2.3", "x", "1.00000000000000000000000000000000.1.1"] {
+        let error = text.parse::<watchdog_audit::Cursor>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misuse, "{text}");
+    }
+}
