@@ -9,7 +9,7 @@ use watchdog_session::web::Rejection;
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub(crate) struct Failure(Response);
+pub(crate) struct Failure(Box<Response>);
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &str) -> Self {
@@ -19,7 +19,7 @@ impl Failure {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Self(response)
+        Self(Box::new(response))
     }
 
     pub(crate) fn bad_request(code: &str) -> Self {
@@ -41,13 +41,13 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        self.0
+        *self.0
     }
 }
 
 impl From<watchdog_session::Error> for Failure {
     fn from(error: watchdog_session::Error) -> Self {
-        Self(Rejection::from(error).into_response())
+        Self(Box::new(Rejection::from(error).into_response()))
     }
 }
 

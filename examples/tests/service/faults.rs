@@ -34,9 +34,9 @@ async fn without_redis_the_cookie_is_kept_and_with_it_everything_works_again() {
 
     for crash in [true, false] {
         if crash {
-            redis.kill()
+            redis.kill();
         } else {
-            redis.pause()
+            redis.pause();
         }
         let stopped = Instant::now();
         let me = Answer::to(alice.by_cookie(service.get("/me"))).await;
@@ -55,9 +55,9 @@ async fn without_redis_the_cookie_is_kept_and_with_it_everything_works_again() {
         assert_eq!(refused.set_cookie(), None);
 
         if crash {
-            redis.restart()
+            redis.restart();
         } else {
-            redis.resume()
+            redis.resume();
         }
         eventually("the session works again", Duration::from_secs(30), async || {
             Answer::to(alice.by_cookie(service.get("/me"))).await.status == StatusCode::OK
