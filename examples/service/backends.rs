@@ -125,7 +125,7 @@ fn health(
         health = health.check(spec("redis").with_probes(both), Arc::new(redis.health()));
     }
     if let Some(postgres) = postgres {
-        health = health.check(slow("db"), Arc::new(postgres.clone()));
+        health = health.check(slow("db"), Arc::new(postgres.health()));
     }
     health.build()
 }
