@@ -99,7 +99,7 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
         health = health.check(CheckSpec::new("redis"), Arc::new(redis.health()));
     }
     if let Some(db) = &db {
-        health = health.check(CheckSpec::new("db"), Arc::new(db.clone()));
+        health = health.check(CheckSpec::new("db"), Arc::new(db.health()));
     }
     Ok(Platform { sessions, audit: log, objects, health: health.build()? })
 }

@@ -1,5 +1,6 @@
 //! The architecture as the build sees it: which crate may know which, one crypto stack, licences,
 //! what a published crate must say about itself, and how many crates a user compiles.
+#![expect(clippy::expect_used, reason = "a test states what it expects")]
 
 use std::process::Command;
 

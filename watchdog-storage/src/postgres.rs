@@ -82,6 +82,7 @@ use pool::Pool;
 pub use classify::classify;
 pub use config::{DbConfig, SslMode};
 pub use connection::{Connection, Transaction};
+pub use health::PostgresHealth;
 /// The driver, in the version whose connections this module lends out.
 pub use sqlx;
 pub use stats::PoolStats;
@@ -159,6 +160,11 @@ impl Postgres {
             let text = format!("the work on the database took longer than {limit:?}");
             Err(Error::new(ErrorKind::CommandTimeout, text))
         })
+    }
+
+    /// The health of this database, as a [`HealthCheck`](watchdog_core::HealthCheck).
+    pub fn health(&self) -> PostgresHealth {
+        PostgresHealth::new(self.clone())
     }
 
     /// How the pool stands.

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use sqlx::Row as _;
-use watchdog_core::Secret;
+use watchdog_core::{HealthCheck as _, Secret};
 use watchdog_storage::postgres::{DbConfig, Postgres, SslMode, sqlx};
 use watchdog_storage::testing::postgres::{
     APP_PASSWORD, APP_USER, Certificates, PostgresServer, is_available, shared,
@@ -214,7 +214,7 @@ async fn the_password_shows_nowhere() {
         format!("{:?}", postgres.acquire().await.unwrap()),
         format!("{:?}", postgres.begin().await.unwrap()),
         format!("{error} {error:?} {:?}", error.source()),
-        format!("{:?}", postgres.health().await),
+        format!("{:?}", postgres.health().check().await),
     ];
     for text in shown {
         assert!(!text.contains(APP_PASSWORD), "{text}");
@@ -236,7 +236,7 @@ async fn every_call_can_be_spawned() {
             Ok(())
         };
         postgres.within(Duration::from_secs(5), work).await?;
-        postgres.health().await;
+        postgres.health().check().await;
         postgres.close().await;
         Ok::<(), Error>(())
     });

@@ -27,7 +27,7 @@ async fn works(postgres: &Postgres) -> bool {
 async fn a_working_server_passes_with_numbers() {
     let Some(server) = shared() else { return };
     let postgres = Postgres::connect(&small(server.config())).await.unwrap();
-    let report = postgres.check().await;
+    let report = postgres.health().check().await;
     assert_eq!((report.status, report.output), (Status::Pass, None));
     assert_eq!(report.observations.get("connections_max"), Some(&5.0));
     assert!(report.observations.contains_key("round_trip_ms"));
@@ -47,7 +47,7 @@ async fn a_busy_pool_warns_and_is_not_called_down() {
     });
     eventually("one call waits", LIMIT, async || postgres.stats().waiting == 1).await;
     let start = Instant::now();
-    let report = postgres.check().await;
+    let report = postgres.health().check().await;
     assert!(start.elapsed() < Duration::from_secs(1), "the probe queued");
     assert_eq!(report.status, Status::Warn);
     let expected = "pool saturated: 5 of 5 connections in use, 1 calls waiting";
@@ -55,8 +55,10 @@ async fn a_busy_pool_warns_and_is_not_called_down() {
     assert_eq!(postgres.stats().waiting, 1);
     drop(held);
     waiter.await.unwrap().unwrap();
-    eventually("it passes again", LIMIT, async || postgres.check().await.status == Status::Pass)
-        .await;
+    eventually("it passes again", LIMIT, async || {
+        postgres.health().check().await.status == Status::Pass
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -68,14 +70,16 @@ async fn a_frozen_server_fails_in_time_and_recovers() {
     let postgres = Postgres::connect(&small(server.config())).await.unwrap();
     server.pause();
     let start = Instant::now();
-    let report = postgres.check().await;
+    let report = postgres.health().check().await;
     let elapsed = start.elapsed();
     assert_eq!(report.status, Status::Fail);
     assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
     assert_eq!(report.output.as_deref(), Some("the server does not answer in time"));
     server.resume();
-    eventually("it passes again", LIMIT, async || postgres.check().await.status == Status::Pass)
-        .await;
+    eventually("it passes again", LIMIT, async || {
+        postgres.health().check().await.status == Status::Pass
+    })
+    .await;
     assert!(works(&postgres).await);
 }
 
@@ -93,14 +97,16 @@ async fn a_busy_pool_on_a_silent_server_is_unknown() {
     };
     let postgres = Postgres::connect(&config).await.unwrap();
     let held = postgres.acquire().await.unwrap();
-    assert_eq!(postgres.check().await.status, Status::Warn);
+    assert_eq!(postgres.health().check().await.status, Status::Warn);
     server.pause();
-    let is_unknown = async || postgres.check().await.status == Status::Unknown;
+    let is_unknown = async || postgres.health().check().await.status == Status::Unknown;
     eventually("the silence shows", LIMIT, is_unknown).await;
     server.resume();
     drop(held);
-    eventually("it passes again", LIMIT, async || postgres.check().await.status == Status::Pass)
-        .await;
+    eventually("it passes again", LIMIT, async || {
+        postgres.health().check().await.status == Status::Pass
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -113,7 +119,7 @@ async fn a_server_that_comes_back_is_used_without_a_new_client() {
     for _ in 0..2 {
         let in_flight = postgres.acquire().await.unwrap();
         server.kill();
-        let report = postgres.check().await;
+        let report = postgres.health().check().await;
         assert_eq!(report.status, Status::Fail);
         assert_eq!(report.output.as_deref(), Some("the server cannot be reached"));
         let error = postgres.acquire().await.unwrap_err();
@@ -122,7 +128,7 @@ async fn a_server_that_comes_back_is_used_without_a_new_client() {
         drop(in_flight);
         server.restart();
         assert!(works(&postgres).await);
-        assert_eq!(postgres.check().await.status, Status::Pass);
+        assert_eq!(postgres.health().check().await.status, Status::Pass);
     }
 }
 
@@ -131,7 +137,7 @@ async fn a_report_never_shows_where_the_server_is() {
     let Some(server) = shared() else { return };
     let mut config = small(server.config());
     let postgres = Postgres::connect(&config).await.unwrap();
-    let passed = format!("{:?}", postgres.check().await);
+    let passed = format!("{:?}", postgres.health().check().await);
     config.port = watchdog_storage::testing::free_port();
     let failed = Postgres::connect(&config).await.unwrap_err().to_string();
     for text in [passed, failed] {

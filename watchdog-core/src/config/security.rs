@@ -310,6 +310,13 @@ mod tests {
             kinds(&[("WATCHDOG_JWT_SECRET_PREVIOUS", KEY)]),
             ["WATCHDOG_JWT_SECRET+WATCHDOG_JWT_SECRET_PREVIOUS contradictory"]
         );
+        assert_eq!(
+            kinds(&[
+                ("WATCHDOG_SECRET_KEY", KEY),
+                ("WATCHDOG_SECRET_KEY_PREVIOUS", &format!("{KEY}2\n{KEY}"))
+            ]),
+            ["WATCHDOG_SECRET_KEY+WATCHDOG_SECRET_KEY_PREVIOUS contradictory"]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use watchdog_core::Secret;
-use watchdog_core::config::{Check, Section, duration};
+use watchdog_core::config::{Check, ConfigError, Problem, Section, duration};
 
 /// A database.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -96,4 +96,12 @@ impl Section for AuditConfig {
             );
         }
     }
+}
+
+/// Kind and variables of every problem.
+pub(crate) fn summary(error: &ConfigError) -> Vec<String> {
+    let line = |problem: &Problem| {
+        format!("{} {}", problem.variables().join("+"), problem.kind().as_str())
+    };
+    error.problems().iter().map(line).collect()
 }

@@ -18,23 +18,37 @@ const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// How much longer than `statement_timeout` busy connections explain a silence.
 const SILENCE_GRACE: Duration = Duration::from_secs(2);
 
-impl Postgres {
-    /// Asks the server with `SELECT 1` and looks at the pool, within 3 s.
-    ///
-    /// Passes when the server answers and at most four fifths of the connections are in use, warns
-    /// above that, fails when the server does not answer. The probe never waits for a connection:
-    /// when all are in use it warns with what the pool knows, and reports unknown when the server
-    /// has been silent for longer than `statement_timeout` explains.
-    pub async fn health(&self) -> CheckReport {
+/// A probe of a PostgreSQL database: one `SELECT 1`, and a look at the pool, within 3 s.
+///
+/// Passes when the server answers and at most four fifths of the connections are in use, warns
+/// above that, fails when the server does not answer. The probe never waits for a connection: when
+/// all are in use it warns with what the pool knows, and reports unknown when the server has been
+/// silent for longer than `statement_timeout` explains.
+#[derive(Clone, Debug)]
+pub struct PostgresHealth {
+    postgres: Postgres,
+}
+
+impl PostgresHealth {
+    pub(super) fn new(postgres: Postgres) -> Self {
+        Self { postgres }
+    }
+}
+
+#[async_trait]
+impl HealthCheck for PostgresHealth {
+    async fn check(&self) -> CheckReport {
         // Before the probe takes a place of its own.
-        let stats = self.stats();
-        let probe = match tokio::time::timeout(PROBE_LIMIT, self.probe()).await {
+        let stats = self.postgres.stats();
+        let probe = match tokio::time::timeout(PROBE_LIMIT, self.postgres.probe()).await {
             Ok(probe) => probe,
             Err(_) => Probe::Failed(ErrorKind::CommandTimeout),
         };
         verdict(probe, stats)
     }
+}
 
+impl Postgres {
     async fn probe(&self) -> Probe {
         let start = Instant::now();
         let answer = match self.pool.try_acquire().await {
@@ -62,12 +76,5 @@ async fn select_one(mut connection: Connection) -> Result<()> {
     match value.as_str() {
         Ok("1") => Ok(()),
         _ => Err(Error::new(ErrorKind::Unexpected, "the server cannot tell what 1 is")),
-    }
-}
-
-#[async_trait]
-impl HealthCheck for Postgres {
-    async fn check(&self) -> CheckReport {
-        self.health().await
     }
 }

@@ -52,7 +52,11 @@ fn adapt(schema: &mut Value, table: &Table) {
             object.iter_mut().filter(|(key, _)| is_schema(key)).for_each(|(_, v)| adapt(v, table));
             if let Some(Value::Object(properties)) = object.get_mut("properties") {
                 properties.values_mut().for_each(|property| adapt(property, table));
-                add_twins(properties);
+                let secrets = add_twins(properties);
+                // A secret that must be there may come from its file instead.
+                if let Some(Value::Array(required)) = object.get_mut("required") {
+                    required.retain(|name| !secrets.iter().any(|secret| name == secret));
+                }
                 object.insert("additionalProperties".into(), Value::Bool(false));
             }
             if let Some(Value::String(target)) = object.get_mut("$ref")
@@ -77,16 +81,18 @@ fn is_schema(key: &str) -> bool {
     matches!(key, "items" | "anyOf" | "oneOf" | "allOf")
 }
 
-fn add_twins(properties: &mut Map<String, Value>) {
+/// The names of the secrets.
+fn add_twins(properties: &mut Map<String, Value>) -> Vec<String> {
     let is_secret = |schema: &Value| {
         let own = schema.get("writeOnly") == Some(&Value::Bool(true));
         own || schema.pointer("/items/writeOnly") == Some(&Value::Bool(true))
     };
     let secrets = properties.iter().filter(|(_, schema)| is_secret(schema));
     let names: Vec<_> = secrets.map(|(name, _)| name.clone()).collect();
-    for name in names {
+    for name in &names {
         let description = format!("Path of a file that holds `{name}`.");
         let twin = json!({ "type": "string", "description": description });
         properties.insert(format!("{name}_file"), twin);
     }
+    names
 }
