@@ -113,7 +113,11 @@ async fn sign_in(sessions: &Sessions, client: &Client) -> Result<String, Failure
     let session = sessions.authenticate(issued.session_token.expose(), client).await?;
     println!("  cookie       {} with roles {:?}: one read", session.user(), session.roles());
     let session = sessions.authenticate_access(issued.access_token.expose())?;
-    println!("  access token {}: no round trip, for {} s", session.user(), issued.expires_in.as_secs());
+    println!(
+        "  access token {}: no round trip, for {} s",
+        session.user(),
+        issued.expires_in.as_secs()
+    );
 
     let mut forged = issued.session_token.expose().to_owned();
     forged.replace_range(20..21, if &forged[20..21] == "A" { "B" } else { "A" });
@@ -124,7 +128,8 @@ async fn sign_in(sessions: &Sessions, client: &Client) -> Result<String, Failure
 
 async fn rotate(sessions: &Sessions, refresh: &str, client: &Client) -> Result<(), Failure> {
     title("Two tabs refresh at once");
-    let (one, two) = tokio::join!(sessions.rotate(refresh, client), sessions.rotate(refresh, client));
+    let (one, two) =
+        tokio::join!(sessions.rotate(refresh, client), sessions.rotate(refresh, client));
     let (one, two) = (one?, two?);
     println!("  verdicts     {:?} and {:?}", one.verdict, two.verdict);
     let same = one.refresh_token.expose() == two.refresh_token.expose();
