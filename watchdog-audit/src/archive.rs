@@ -222,7 +222,7 @@ fn unpack(content: &[u8], announced: u64) -> Option<Vec<u8>> {
     zstd::bulk::decompress(content, usize::try_from(room).ok()?).ok()
 }
 
-fn unsound(fault: Fault) -> Error {
+fn unsound(fault: impl std::fmt::Display) -> Error {
     Error::corrupt(format_args!("the archive is not sound: {fault}"))
 }
 

@@ -106,9 +106,7 @@ impl From<Error> for watchdog_core::Error {
 }
 
 #[cfg(any(feature = "redis", feature = "objects"))]
-pub(crate) fn storage(
-    context: &'static str,
-) -> impl Fn(watchdog_storage::Error) -> Error + Clone + Copy {
+pub(crate) fn storage(context: &'static str) -> impl Fn(watchdog_storage::Error) -> Error + Copy {
     use watchdog_storage::ErrorKind as Storage;
     move |error| {
         let kind = match error.kind() {

@@ -10,6 +10,7 @@ const FRAMES_AT_ONCE: usize = 64;
 /// The segments of one partition before the gate.
 #[derive(Debug)]
 pub(crate) struct LivePartition {
+    #[cfg_attr(not(feature = "objects"), expect(dead_code, reason = "the archive compares it"))]
     pub(crate) held: Partition,
     /// In order, the open one last, with the totals of the sealed ones.
     pub(crate) segments: Vec<(SegmentId, Option<Totals>)>,

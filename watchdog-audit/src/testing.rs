@@ -1,6 +1,6 @@
 //! The conformance suite every [`SegmentStore`] runs (feature `testing`).
 
-#![expect(clippy::unwrap_used, reason = "a suite states what it expects")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a suite states what it expects")]
 
 use std::time::Duration;
 

@@ -146,7 +146,7 @@ fn object_lines(
 fn complete(
     key: &str,
     manifest: &Manifest,
-    numbers: BTreeMap<WriterId, Vec<u64>>,
+    mut numbers: BTreeMap<WriterId, Vec<u64>>,
 ) -> Result<(), Fault> {
     let gap = |writer: &WriterId, due| {
         let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
@@ -157,7 +157,7 @@ fn complete(
         return Err(Fault::new(FaultKind::SequenceGap, key, detail));
     }
     for (writer, range) in &manifest.writers {
-        let mut held = numbers.get(writer).cloned().unwrap_or_default();
+        let mut held = numbers.remove(writer).unwrap_or_default();
         held.sort_unstable();
         let mut due = range.first;
         for number in held {

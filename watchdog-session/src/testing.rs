@@ -1,7 +1,12 @@
 //! The conformance suite that every store runs (feature `testing`).
 //!
-//! ```ignore
-//! async fn store() -> Option<Arc<dyn SessionStore>> { … }
+//! ```
+//! use std::sync::Arc;
+//! use watchdog_session::{MemoryStore, SessionStore};
+//!
+//! async fn store() -> Option<Arc<dyn SessionStore>> {
+//!     Some(Arc::new(MemoryStore::new()))
+//! }
 //! watchdog_session::session_store_tests!(store());
 //! ```
 //!

@@ -426,6 +426,29 @@ async fn whoever_writes_to_redis_cannot_lengthen_move_or_make_a_session() {
     assert_eq!(kind(&bench, &alice).await, None);
 }
 
+/// The stamp that a revocation of all sessions of a user leaves: a newer release may write it.
+#[tokio::test]
+async fn a_not_before_stamp_revokes_what_is_older_and_nothing_newer() {
+    if !is_available() {
+        return;
+    }
+    let server = RedisServer::start();
+    let bench = bench(&server.url(), SessionConfig::default()).await;
+    let old = bench.issue("alice").await;
+    let key = keys(&server, "wd:u:*").remove(0);
+    let stamp = "local t = redis.call('TIME') redis.call('HSET', KEYS[1], 'e', \
+                 string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)))";
+    server.command(&["EVAL", stamp, "1", &key]);
+    let error = bench.sessions.authenticate(old.session_token.expose(), &client()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Gone);
+    let error = bench.sessions.rotate(old.refresh_token.expose(), &client()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Gone);
+    assert!(!bench.sessions.revoke(&old.session, RevokeReason::Logout).await.unwrap());
+    let new = bench.issue("alice").await;
+    assert!(bench.sessions.authenticate(new.session_token.expose(), &client()).await.is_ok());
+    assert_eq!(sessions_in(&mut server.control(), &key), 1);
+}
+
 #[tokio::test]
 async fn every_user_key_has_a_time_to_live_and_events_leave() {
     if !is_available() {

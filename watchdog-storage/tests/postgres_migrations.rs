@@ -93,7 +93,9 @@ async fn a_migration_does_not_wait_for_a_busy_table_for_ever() {
     transaction.commit().await.unwrap();
     let mut transaction = postgres.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE busy").execute(&mut *transaction).await.unwrap();
-    let error = postgres.migrate(&migrator("locked").await).await.unwrap_err();
+    let locked = migrator("locked").await;
+    let result = tokio::time::timeout(Duration::from_secs(20), postgres.migrate(&locked)).await;
+    let error = result.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CommandTimeout);
     assert!(error.is_retryable());
     transaction.rollback().await.unwrap();

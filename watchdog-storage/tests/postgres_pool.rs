@@ -73,7 +73,12 @@ async fn a_full_queue_refuses_without_waiting() {
 async fn overload_is_served_in_the_order_of_arrival() {
     let Some(server) = shared() else { return };
     const CALLS: usize = 200;
-    let config = DbConfig { acquire_timeout: LIMIT, ..sized(server.config(), 5, 0) };
+    let config = DbConfig {
+        acquire_timeout: LIMIT,
+        // A check takes as long as the machine likes; the order in question is that of the gate.
+        check_idle_after: LIMIT,
+        ..sized(server.config(), 5, 0)
+    };
     let postgres = Postgres::connect(&config).await.unwrap();
     let held = hold(&postgres, 5).await;
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -125,29 +130,21 @@ async fn cancelled_calls_lose_no_place_and_no_connection() {
     let server = PostgresServer::start();
     let config = DbConfig { acquire_timeout: LIMIT, ..sized(server.config(), 8, 0) };
     let postgres = Postgres::connect(&config).await.unwrap();
-    let before = connections_in(&server.log()).0;
-    assert_eq!(before, 1);
-    for round in 0_u64..400 {
-        let call = {
-            let postgres = postgres.clone();
-            tokio::spawn(async move {
-                let mut connection = postgres.acquire().await.unwrap();
-                let _ = select_one(&mut connection).await;
+    for round in 0_u64..40 {
+        let crowd: Vec<_> = (0..15)
+            .map(|_| {
+                let postgres = postgres.clone();
+                tokio::spawn(async move {
+                    let mut connection = postgres.acquire().await.unwrap();
+                    let _ = select_one(&mut connection).await;
+                })
             })
-        };
+            .collect();
         // Spread over queueing, checking, connecting, querying and giving back.
-        tokio::time::sleep(Duration::from_micros(round * 7_919 % 6_000)).await;
-        call.abort();
-    }
-    let crowd: Vec<_> = (0..100)
-        .map(|_| {
-            let postgres = postgres.clone();
-            tokio::spawn(async move { postgres.acquire().await.map(|_| ()) })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_millis(3)).await;
-    for call in crowd {
-        call.abort();
+        tokio::time::sleep(Duration::from_micros(round * 379 % 5_000)).await;
+        for call in crowd {
+            call.abort();
+        }
     }
     waits_until_idle(&postgres).await;
     let mut held = hold(&postgres, 8).await;
@@ -156,8 +153,7 @@ async fn cancelled_calls_lose_no_place_and_no_connection() {
     }
     assert_eq!(postgres.stats().connections, 8);
     assert_eq!(postgres.stats().waiting, 0);
-    let (begun, finished) = connections_in(&server.log());
-    assert_eq!(begun, finished, "a connection was thrown away half made");
+    assert_eq!(connections_in(&server.log()), (8, 8), "a connection was thrown away");
 }
 
 /// How many connections the log of a server saw begin, and sign in.
@@ -172,6 +168,7 @@ async fn a_connection_that_was_being_opened_for_a_cancelled_call_is_kept() {
     }
     let server = PostgresServer::start();
     let postgres = Postgres::connect(&sized(server.config(), 6, 0)).await.unwrap();
+    waits_until_idle(&postgres).await;
     let mut held = hold(&postgres, 1).await;
     while held.len() < 6 {
         // One poll puts the call into connecting; then it goes away.
@@ -246,10 +243,15 @@ async fn an_open_transaction_does_not_reach_the_next_caller() {
     assert!(row.unwrap().get::<bool, _>(0), "the transaction was not rolled back");
 
     // The driver forgets a BEGIN whose caller goes away before the answer.
-    let second = backend(&mut connection).await;
-    let mut begin = Box::pin(connection.begin());
-    assert!(is_pending(&mut begin).await);
-    drop(begin);
+    drop(connection);
+    let second = loop {
+        let mut connection = postgres.acquire().await.unwrap();
+        let backend = backend(&mut connection).await;
+        // Once in a while the answer is there at the first look, and nothing is interrupted.
+        if is_pending(&mut Box::pin(connection.begin())).await {
+            break backend;
+        }
+    };
     let mut connection = postgres.acquire().await.unwrap();
     assert_ne!(backend(&mut connection).await, second);
 }

@@ -106,17 +106,20 @@ async fn frozen_server_times_out_and_the_command_may_run_later() {
 
 #[tokio::test]
 async fn hanging_connection_is_replaced_after_two_timeouts() {
-    let config =
-        RedisConfig { command_timeout: Duration::from_millis(300), ..RedisConfig::default() };
+    let timeout = Duration::from_millis(300);
+    let config = RedisConfig { command_timeout: timeout, ..RedisConfig::default() };
     let Some(bench) = Bench::start(config).await else { return };
     let before = bench.proxy.connections();
-    // Only the open connection hangs: a firewall that forgot it does that.
     bench.proxy.set(Fault::Freeze);
+    let start = Instant::now();
     assert_eq!(bench.count().await.unwrap_err().kind(), ErrorKind::CommandTimeout);
+    assert_eq!(bench.proxy.connections(), before, "given up too early");
     eventually("the client gives the connection up", LIMIT, async || {
         bench.proxy.connections() > before
     })
     .await;
+    let waited = start.elapsed();
+    assert!(waited >= timeout * 2 && waited < Duration::from_secs(2), "{waited:?}");
     bench.proxy.set(Fault::Forward);
     bench.recovered().await;
 }

@@ -25,8 +25,8 @@ pub(crate) fn entry(n: u64) -> Entry {
         Uuid::now_v7(),
         Timestamp::new(seconds, 0).unwrap(),
         category,
-        Actor::user(if n % 2 == 0 { "alice" } else { "bob" }),
-        if n % 3 == 0 { "file.read" } else { "file.written" },
+        Actor::user(if n.is_multiple_of(2) { "alice" } else { "bob" }),
+        if n.is_multiple_of(3) { "file.read" } else { "file.written" },
         Resource::new("file", n.to_string()),
     )
     .with_outcome(Outcome::Success)

@@ -11,6 +11,8 @@ use watchdog_audit::segment::{
 };
 use watchdog_audit::testing::{conformance, frame, proof};
 use watchdog_audit::{EmbeddedStore, RedisStore, SegmentStore, WriterId};
+use watchdog_storage::redis::{Redis, RedisConfig};
+use watchdog_storage::testing::redis::shared_cluster;
 
 use crate::bench::redis;
 
@@ -29,6 +31,24 @@ async fn memory_conforms() {
 async fn redis_conforms() {
     let Some(redis) = redis().await else { return };
     conformance(&RedisStore::new(redis, 1)).await;
+}
+
+#[tokio::test]
+async fn a_cluster_conforms() {
+    let Some(cluster) = shared_cluster() else { return };
+    let mut config = RedisConfig::from_url(&cluster.url()).unwrap();
+    config.key_prefix = format!("t{}", uuid::Uuid::now_v7().simple());
+    let redis = Redis::connect(&config).await.unwrap();
+    conformance(&RedisStore::new(redis.clone(), 16)).await;
+    config.key_prefix.push('b');
+    let redis = Redis::connect(&config).await.unwrap();
+    let store = Arc::new(RedisStore::new(redis.clone(), 16));
+    let bucket = watchdog_storage::objects::Objects::memory();
+    let log = crate::bench::log(store, &bucket).await;
+    crate::bench::record(&log, 0..50).await;
+    log.seal_and_archive().await.unwrap();
+    crate::bench::assert_archived(&log, 0..50).await;
+    redis.close().await;
 }
 
 #[tokio::test]

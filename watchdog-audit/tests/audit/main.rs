@@ -1,5 +1,6 @@
 //! The audit log through its public interface.
-#![expect(clippy::unwrap_used, reason = "a test states what it expects")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test states what it expects")]
+#![expect(clippy::clone_on_ref_ptr, reason = "an Arc becomes a trait object where it is passed")]
 
 mod archive;
 mod bench;

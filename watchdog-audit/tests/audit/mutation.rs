@@ -178,7 +178,7 @@ async fn dropped_inserted_reordered_and_altered_entries_are_named() {
     let altered =
         String::from_utf8(lines.concat()).unwrap().replacen("file.", "mile.", 1).into_bytes();
     let changes = [
-        (vec![lines[0]].concat(), FaultKind::EntriesDropped),
+        ([lines[0]].concat(), FaultKind::EntriesDropped),
         ([lines[0], lines[1], lines[1]].concat(), FaultKind::EntriesInserted),
         ([lines[1], lines[0]].concat(), FaultKind::EntriesReordered),
         (altered, FaultKind::AlteredObject),

@@ -8,7 +8,8 @@ use watchdog_audit::testing::{WIDE, frame};
 use watchdog_audit::{AuditConfig, AuditLog, ErrorKind, RedisStore, SegmentStore, WriterId};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::{Redis, RedisConfig, Script, Ttl};
-use watchdog_storage::testing::redis::RedisServer;
+use watchdog_storage::testing::proxy::{Fault, FaultProxy};
+use watchdog_storage::testing::redis::{RedisServer, shared};
 use watchdog_storage::testing::{require, test_name};
 
 use crate::bench::{
@@ -170,6 +171,28 @@ async fn a_script_that_is_sent_again_word_by_word_changes_nothing() {
         assert_eq!(matches!(appended, Appended::Stored { .. }), round == 0);
     }
     assert_eq!(store.partition(0).await.unwrap().totals.entries, 3);
+}
+
+#[tokio::test]
+async fn a_reply_lost_on_the_wire_neither_loses_nor_doubles() {
+    let Some(server) = shared() else { return };
+    let proxy = FaultProxy::start(server.port()).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let mut config = RedisConfig::from_url(&url).unwrap();
+    config.key_prefix = format!("t{}", uuid::Uuid::now_v7().simple());
+    let redis = Redis::connect(&config).await.unwrap();
+    let store = Arc::new(RedisStore::new(redis.clone(), 1));
+    let log = log(store, &Objects::memory()).await;
+    record(&log, 0..1).await;
+    for n in 1..8 {
+        proxy.set(Fault::LoseReply);
+        record(&log, n..n + 1).await;
+    }
+    assert!(proxy.lost_replies() >= 7);
+    proxy.set(Fault::LoseReply);
+    log.seal_and_archive().await.unwrap();
+    assert_archived(&log, 0..8).await;
+    redis.close().await;
 }
 
 #[tokio::test]

@@ -47,7 +47,8 @@ async fn stopped_at(store: Arc<dyn SegmentStore>, stop: usize) -> bool {
             true
         }
     };
-    if let Some((Step::Gate(segment), Moment::After)) = *last.lock().unwrap() {
+    let last = last.into_inner().unwrap();
+    if let Some((Step::Gate(segment), Moment::After)) = last {
         assert!(matches!(store.expiry(segment).await.unwrap(), Expiry::InMillis(_)));
     }
     drop(first);

@@ -261,7 +261,7 @@ fn connection_config(config: &RedisConfig) -> ConnectionConfig {
         max_command_attempts: config.attempts,
         max_redirections: 5,
         // Unbounded here and bounded in front of it: the client sends its own wish to reconnect
-        // through the same queue, and stops for good when that is full.
+        // through the same queue, and by its source ends for good if the queue is full just then.
         max_command_buffer_len: 0,
         // A connection that swallows commands is closed after two command timeouts
         // (aembke/fred.rs#208).

@@ -1,0 +1,66 @@
+//! Objects: `PUT` and `GET /files/{name}`.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::IntoResponse;
+use watchdog_core::audit::{Actor, Category, Resource};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::principal::Principal;
+
+/// Largest file, in bytes.
+pub(crate) const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
+
+/// `PUT /files/{name}`: for admins and analysts.
+pub(crate) async fn put(
+    State(app): State<App>,
+    principal: Principal,
+    Path(name): Path<String>,
+    content: Bytes,
+) -> Result<StatusCode, Failure> {
+    let file = Resource::new("file", &name);
+    principal.require(&app, &["admin", "analyst"], "file.written", &file).await?;
+    let key = key(&name)?;
+    // Begun before the change: a process that dies in between leaves an entry that says so.
+    let actor = Actor::user(principal.session.user());
+    let mut operation = app.audit.begin(Category::Application, actor, "file.written", file).await?;
+    operation.client(principal.client.clone());
+    operation.detail("bytes", content.len());
+    match app.objects.put(&key, content).await {
+        Ok(()) => operation.succeed().await?,
+        Err(error) => {
+            operation.fail().await?;
+            return Err(error.into());
+        }
+    };
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /files/{name}`: for everybody who is signed in. Never shown by a browser as a page of ours.
+pub(crate) async fn read(
+    State(app): State<App>,
+    _: Principal,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, Failure> {
+    let content = app.objects.get(&key(&name)?).await?;
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CONTENT_DISPOSITION, "attachment"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "private, no-cache"),
+    ];
+    Ok((headers, content))
+}
+
+/// Files live beside the audit archive in one bucket, under a prefix that none of them can leave.
+fn key(name: &str) -> Result<String, Failure> {
+    if name.contains('/') {
+        return Err(Failure::bad_request("invalid"));
+    }
+    Ok(format!("files/{name}"))
+}

@@ -1,0 +1,63 @@
+//! Who asks, and what that allows.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
+use watchdog_core::{Clock as _, SystemClock};
+use watchdog_session::Session;
+use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// A signed-in user and the client that asks.
+pub(crate) struct Principal {
+    pub(crate) session: Session,
+    pub(crate) client: Client,
+}
+
+impl FromRequestParts<App> for Principal {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let CurrentSession(session) = CurrentSession::from_request_parts(parts, app).await?;
+        let Ok(RequestClient(client)) = RequestClient::from_request_parts(parts, app).await;
+        Ok(Self { session, client })
+    }
+}
+
+impl Principal {
+    /// The role, or `none`.
+    pub(crate) fn role(&self) -> &str {
+        self.session.roles().first().map_or("none", String::as_str)
+    }
+
+    /// An entry for something this user does.
+    pub(crate) fn entry(&self, category: Category, action: &str, resource: Resource) -> Entry {
+        let actor = Actor::user(self.session.user());
+        entry(category, actor, action, resource)
+            .with_client(self.client.clone())
+            .with_detail("session", self.session.id().to_string())
+    }
+
+    /// Passes for one of the roles; a refusal is recorded before it is answered.
+    pub(crate) async fn require(
+        &self,
+        app: &App,
+        roles: &[&str],
+        action: &str,
+        resource: &Resource,
+    ) -> Result<(), Failure> {
+        if roles.iter().any(|role| self.session.has_role(role)) {
+            return Ok(());
+        }
+        let entry = self.entry(Category::Security, action, resource.clone());
+        app.audit.record(entry.with_outcome(Outcome::Denied)).await?;
+        Err(Failure::forbidden())
+    }
+}
+
+/// An entry that happens now.
+pub(crate) fn entry(category: Category, actor: Actor, action: &str, resource: Resource) -> Entry {
+    Entry::new(uuid::Uuid::now_v7(), SystemClock.now(), category, actor, action, resource)
+}

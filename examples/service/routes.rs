@@ -1,0 +1,50 @@
+//! Which handler answers what.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use watchdog_health::DetailPolicy;
+use watchdog_session::Sessions;
+
+use crate::app::App;
+use crate::files::MAX_FILE_BYTES;
+use crate::{audit, auth, files, page};
+
+/// The whole service.
+pub(crate) fn router(app: App) -> Router {
+    let details = admins(app.web.sessions().clone());
+    let layer = app.web.layer();
+    Router::new()
+        .route("/", get(page::page))
+        .route("/login", post(auth::login))
+        .route("/me", get(auth::me))
+        .route("/refresh", post(auth::refresh))
+        .route("/logout", post(auth::logout))
+        .route("/files/{name}", get(files::read).put(files::put))
+        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
+        .route("/audit", get(audit::read))
+        .route("/audit/archive", post(audit::archive))
+        .route("/audit/verify", post(audit::verify))
+        .route("/metrics", get(metrics))
+        .merge(watchdog_health::router(app.health.clone(), details))
+        .layer(layer)
+        .with_state(app)
+}
+
+/// Details of health are for admins. Their access token is checked without asking any store: the
+/// page has to work when the store does not.
+fn admins(sessions: Sessions) -> DetailPolicy {
+    DetailPolicy::when(move |request| {
+        let header = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer "));
+        let session = token.and_then(|token| sessions.authenticate_access(token).ok());
+        session.is_some_and(|session| session.has_role("admin"))
+    })
+}
+
+async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4"), (CACHE_CONTROL, "no-store")];
+    (headers, app.metrics.render())
+}
