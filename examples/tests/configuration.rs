@@ -162,7 +162,8 @@ pub(super) const VARIABLES: &[&str] = &[
 fn is_current(file: &str, generated: &str) {
     let path = root().join(file);
     if std::env::var_os("WD_UPDATE").is_some_and(|value| value == "1") {
-        fs::write(&path, generated).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let written = fs::write(&path, generated);
+        assert!(written.is_ok(), "{file}: {written:?}");
         return;
     }
     let found = fs::read_to_string(&path).unwrap_or_default();

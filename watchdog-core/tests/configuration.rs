@@ -43,7 +43,7 @@ fn nine_mistakes_give_nine_lines() {
       WATCHDOG_AUDIT_RETENTION_DAYS, WATCHDOG_AUDIT_LOG_TTL_SECONDS are contradictory [env:WATCHDOG_AUDIT_RETENTION_DAYS, env:WATCHDOG_AUDIT_LOG_TTL_SECONDS]; expected one retention; set one of the two, or days * 86400 = seconds
       WATCHDOG_AUDIT_SIGNING_KEY_FILE is unreadable [env:WATCHDOG_AUDIT_SIGNING_KEY_FILE]; expected a file that holds the secret; no such file: is it mounted?
       WATCHDOG_AUTH_COOKIE_SECURE is unsafe [env:WATCHDOG_AUTH_COOKIE_SECURE]; expected true; anybody on the way could read the session cookie: serve over TLS
-      WATCHDOG_DB_PASSWORD, WATCHDOG_DB_PASSWORD_FILE are set twice [env:WATCHDOG_DB_PASSWORD]; expected one of the two; unset one of them
+      WATCHDOG_DB_PASSWORD, WATCHDOG_DB_PASSWORD_FILE are set twice [env:WATCHDOG_DB_PASSWORD, env:WATCHDOG_DB_PASSWORD_FILE]; expected one of the two; unset one of them
       WATCHDOG_DB_POOL_SIZE is malformed [env:WATCHDOG_DB_POOL_SIZE]; expected a whole number from 1 to 1000; without it the default is 5
       WATCHDOG_DB_PORT is out of range [env:WATCHDOG_DB_PORT]; expected a port, from 1 to 65535; without it the default is 5432
       WATCHDOG_ENCRYPTION_KEY is an unresolved placeholder [env:WATCHDOG_ENCRYPTION_KEY]; expected a secret; nobody replaced the placeholder; a secret that looks like one goes into a file named by its _FILE variable

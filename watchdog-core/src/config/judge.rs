@@ -34,10 +34,16 @@ pub(super) fn judge(leaf: &Leaf, candidate: &Candidate) -> Result<Judged, Proble
             "UTF-8 text".into(),
             "the value holds other bytes: encode it".into(),
         )),
-        Raw::Both => Err(Problem {
-            variables: vec![leaf.variable.clone(), format!("{}_FILE", leaf.variable)],
-            ..problem(ProblemKind::Conflict, "one of the two".into(), "unset one of them".into())
-        }),
+        Raw::Both => {
+            let twin = format!("{}_FILE", leaf.variable);
+            let (expected, hint) = ("one of the two".into(), "unset one of them".into());
+            let mut problem = problem(ProblemKind::Conflict, expected, hint);
+            if let Origin::Env(_) = origin {
+                problem.origins.push(Origin::Env(twin.clone()));
+            }
+            problem.variables.push(twin);
+            Err(problem)
+        }
         Raw::SecretFile(path, variable) => {
             let refuse = |kind, hint| {
                 let expected = "a file that holds the secret";
