@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, RedisStore as RedisSegments};
 use watchdog_core::audit::{Category, Client};
-use watchdog_core::config::{AppConfig, Loader, SecurityConfig};
+use watchdog_core::config::{AppConfig, Environment, Loader, SecurityConfig};
 use watchdog_core::{KeyRing, SystemClock};
 use watchdog_health::{CheckSpec, Health, Impact};
 use watchdog_session::{ErrorKind, RedisStore, SessionConfig, Sessions, Subject};
@@ -59,7 +59,8 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
     title("Configuration");
     println!("  environment  {}, service {}", environment.as_str(), app.service_name);
 
-    let keys: KeyRing = security.key_ring(Some(folder))?;
+    let made_here = (environment == Environment::Development).then_some(folder);
+    let keys: KeyRing = security.key_ring(made_here)?;
     let redis = if redis.is_configured() { Some(Redis::connect(&redis).await?) } else { None };
     let db = if db.host.is_some() { Some(Postgres::connect(&db).await?) } else { None };
     let objects = match storage.kind {
@@ -82,7 +83,7 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
     };
     let log = log.build().await?;
 
-    let mut sessions = Sessions::builder(&keys.secret, &keys.jwt, &keys.encryption)
+    let mut sessions = Sessions::builder(&keys)
         .config(session)
         .clock(Arc::new(SystemClock))
         .audit(Arc::new(log.clone()));
@@ -94,7 +95,7 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
     let mut health = Health::builder()
         .check(CheckSpec::new("storage"), Arc::new(objects.health()))
         .check(CheckSpec::new("sessions"), Arc::new(sessions.health()))
-        .check(CheckSpec::new("audit").with_impact(Impact::Degrading), Arc::new(log.clone()));
+        .check(CheckSpec::new("audit").with_impact(Impact::Degrading), Arc::new(log.health()));
     if let Some(redis) = &redis {
         health = health.check(CheckSpec::new("redis"), Arc::new(redis.health()));
     }

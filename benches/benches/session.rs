@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group};
 use tokio::runtime::Runtime;
-use watchdog_core::RootKeys;
+use watchdog_core::KeyRing;
 use watchdog_session::{
     Client, Issued, Location, Place, RedisStore, SessionConfig, SessionId, SessionParts, Sessions,
     Subject, TokenKeys,
@@ -49,13 +49,13 @@ fn bench() -> Option<Bench> {
     let runtime = Runtime::new().unwrap();
     let config = RedisConfig::from_url(&server.url()).unwrap();
     let redis = runtime.block_on(Redis::connect(&config)).unwrap();
-    let roots = RootKeys::ephemeral().unwrap();
-    let sessions = Sessions::builder(&roots, &roots, &roots)
+    let keys = KeyRing::ephemeral().unwrap();
+    let sessions = Sessions::builder(&keys)
         .store(Arc::new(RedisStore::new(redis.clone())))
         .config(SessionConfig { grace: Duration::ZERO, ..SessionConfig::default() })
         .build()
         .unwrap();
-    let tokens = TokenKeys::new(&roots).unwrap();
+    let tokens = TokenKeys::new(&keys.secret).unwrap();
     let (mut issued, mut places) = (Vec::new(), Vec::new());
     for user in 0..TASKS {
         let subject = Subject::user(format!("user-{user}"));
@@ -70,8 +70,8 @@ fn bench() -> Option<Bench> {
 }
 
 fn tokens(criterion: &mut Criterion) {
-    let roots = RootKeys::ephemeral().unwrap();
-    let keys = TokenKeys::new(&roots).unwrap();
+    let ring = KeyRing::ephemeral().unwrap();
+    let keys = TokenKeys::new(&ring.secret).unwrap();
     let location = Location { bucket: 7, user: [1; 16] };
     let place = Place { location, session: SessionId::from_bytes([2; 16]) };
     let parts = SessionParts { place, secret: [3; 16] };
@@ -85,7 +85,7 @@ fn tokens(criterion: &mut Criterion) {
     group.bench_function("successor", |b| b.iter(|| keys.successor(black_box(&refresh))));
     group.finish();
 
-    let sessions = Sessions::builder(&roots, &roots, &roots).build().unwrap();
+    let sessions = Sessions::builder(&ring).build().unwrap();
     let runtime = Runtime::new().unwrap();
     let issued = runtime.block_on(sessions.issue(Subject::user("alice"), &client())).unwrap();
     let access = issued.access_token.expose();

@@ -87,7 +87,7 @@ pub(crate) async fn connect(
 }
 
 fn sessions<'a>(keys: &'a KeyRing, service: &str) -> watchdog_session::Builder<'a> {
-    Sessions::builder(&keys.secret, &keys.jwt, &keys.encryption).issuer(service).audience(service)
+    Sessions::builder(keys).issuer(service).audience(service)
 }
 
 fn embedded(directory: &Path) -> watchdog_audit::Result<EmbeddedStore> {
@@ -119,7 +119,7 @@ fn health(
         .with_service_id(service)
         .with_release_id(env!("CARGO_PKG_VERSION"))
         .check(spec("sessions").with_probes(both), Arc::new(sessions.health()))
-        .check(spec("audit"), Arc::new(audit.clone()))
+        .check(spec("audit"), Arc::new(audit.health()))
         .check(slow("storage"), Arc::new(objects.health()));
     if let Some(redis) = redis {
         health = health.check(spec("redis").with_probes(both), Arc::new(redis.health()));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use watchdog_core::audit::Category;
 use watchdog_core::config::{Check, Section, duration};
 
@@ -14,7 +14,7 @@ const DEFAULT_RETENTION_DAYS: u32 = 90;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// The audit log: `WATCHDOG_AUDIT_*`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
     /// Whether anything is recorded.
@@ -44,6 +44,7 @@ pub struct AuditConfig {
     #[schemars(with = "duration::Schema")]
     pub segment_max_age: Duration,
     /// Directory for what the log keeps on this machine: the file of the embedded store.
+    #[schemars(extend("format" = "path"))]
     pub spool_directory: PathBuf,
     /// Partitions of the Redis store: 1 for a single server; for a Cluster 16 spread the load.
     #[schemars(range(min = 1, max = 1024))]
@@ -69,7 +70,7 @@ impl Default for AuditConfig {
 }
 
 /// Where entries live until they are archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKind {
     /// Redis streams, shared by all processes.
@@ -79,7 +80,7 @@ pub enum StoreKind {
 }
 
 /// Level at which entries are mirrored into the service's own log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum MirrorLevel {
     /// Not mirrored.
@@ -103,7 +104,7 @@ pub enum MirrorLevel {
 }
 
 /// How long the archive keeps entries, by category, in days; 0 keeps them for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArchiveRetention {
     /// Days that `application` entries are kept in the archive; 0 for ever.

@@ -138,7 +138,7 @@ pub use config::{ArchiveRetention, AuditConfig, MirrorLevel, StoreKind};
 pub use entry::{MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
-pub use log::{AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
+pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange};
 pub use operation::Operation;

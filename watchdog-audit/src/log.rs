@@ -31,6 +31,7 @@ use crate::verify::Verification;
 use crate::writer_id::WriterId;
 
 pub use builder::AuditLogBuilder;
+pub use sink::AuditHealth;
 pub(crate) use writer::Job;
 use writer::{Shared, closed};
 

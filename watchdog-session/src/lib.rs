@@ -1,13 +1,13 @@
 //! Server-side sessions with refresh-token rotation and reuse detection, on Redis or in memory.
 //!
 //! ```
-//! use watchdog_core::RootKeys;
+//! use watchdog_core::KeyRing;
 //! use watchdog_session::{Client, ErrorKind, Sessions, Subject};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let keys = RootKeys::ephemeral()?; // in production: SECRET_KEY, JWT_SECRET, ENCRYPTION_KEY
-//! let sessions = Sessions::builder(&keys, &keys, &keys).build()?; // in memory, without a store
+//! let keys = KeyRing::ephemeral()?; // in production: from the configuration
+//! let sessions = Sessions::builder(&keys).build()?; // in memory, without a store
 //! let client = Client::new("192.0.2.1".parse().ok(), Some("curl/8".into()));
 //!
 //! let issued = sessions.issue(Subject::user("alice").with_roles(["admin"]), &client).await?;

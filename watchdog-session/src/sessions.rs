@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use watchdog_core::audit::Client;
-use watchdog_core::{Clock, RootKeys};
+use watchdog_core::{Clock, KeyRing};
 
 use crate::access::{AccessKeys, Claims};
 use crate::client::Binding;
@@ -52,14 +52,9 @@ struct Inner {
 }
 
 impl Sessions {
-    /// Starts from the three roots of the configured secrets: `SECRET_KEY`, `JWT_SECRET` and
-    /// `ENCRYPTION_KEY`.
-    pub fn builder<'a>(
-        secret: &'a RootKeys,
-        jwt: &'a RootKeys,
-        encryption: &'a RootKeys,
-    ) -> Builder<'a> {
-        Builder::new(secret, jwt, encryption)
+    /// Starts from the keys of the service.
+    pub fn builder(keys: &KeyRing) -> Builder<'_> {
+        Builder::new(keys)
     }
 
     /// Issues a session after a login. Sessions of the user beyond the concurrent limit end, the

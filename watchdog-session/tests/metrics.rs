@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use watchdog_core::RootKeys;
+use watchdog_core::KeyRing;
 use watchdog_session::{Client, Sessions, Subject};
 
 #[tokio::test]
@@ -11,8 +11,8 @@ async fn operations_verdicts_and_reuse_are_counted() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     let _recorder = metrics::set_default_local_recorder(&recorder);
-    let roots = RootKeys::ephemeral().unwrap();
-    let sessions = Sessions::builder(&roots, &roots, &roots).build().unwrap();
+    let keys = KeyRing::ephemeral().unwrap();
+    let sessions = Sessions::builder(&keys).build().unwrap();
     let client = Client::unknown();
     let issued = sessions.issue(Subject::user("alice"), &client).await.unwrap();
     let first = issued.refresh_token.expose();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use watchdog_core::audit::{AuditSink, Entry, Outcome};
 use watchdog_core::testing::{ManualClock, RecordingSink};
-use watchdog_core::{Clock as _, HealthCheck as _, RootKeys, Secret};
+use watchdog_core::{Clock as _, HealthCheck as _, KeyRing, RootKeys, Secret};
 use watchdog_session::{
     Client, ErrorKind, Issued, RevokeReason, SessionConfig, Sessions, Subject, Verdict,
 };
@@ -24,8 +24,8 @@ struct Bench {
 
 fn bench(config: SessionConfig) -> Bench {
     let (clock, sink) = (ManualClock::default(), RecordingSink::default());
-    let roots = [(); 3].map(|()| RootKeys::ephemeral().unwrap());
-    let sessions = Sessions::builder(&roots[0], &roots[1], &roots[2])
+    let keys = KeyRing::ephemeral().unwrap();
+    let sessions = Sessions::builder(&keys)
         .config(config)
         .clock(Arc::new(clock.clone()))
         .audit(Arc::new(sink.clone()))
@@ -295,8 +295,9 @@ async fn sessions_outlive_a_rotation_of_every_secret() {
     let store: Arc<dyn watchdog_session::SessionStore> =
         Arc::new(watchdog_session::MemoryStore::new());
     let sessions = |current: &str, previous: &[Secret<String>]| {
-        let roots = RootKeys::new(&secret(current), previous).unwrap();
-        Sessions::builder(&roots, &roots, &roots).store(Arc::clone(&store)).build().unwrap()
+        let roots = || RootKeys::new(&secret(current), previous).unwrap();
+        let keys = KeyRing { secret: roots(), jwt: roots(), encryption: roots() };
+        Sessions::builder(&keys).store(Arc::clone(&store)).build().unwrap()
     };
     let (old, new) = (sessions("old", &[]), sessions("new", &[secret("old")]));
     let issued = old.issue(Subject::user("alice"), &client()).await.unwrap();
@@ -334,9 +335,9 @@ impl AuditSink for Switched {
 #[tokio::test]
 async fn events_wait_while_the_audit_sink_is_down() {
     let sink = Arc::new(Switched::default());
-    let roots = RootKeys::ephemeral().unwrap();
+    let keys = KeyRing::ephemeral().unwrap();
     let audit = Arc::clone(&sink);
-    let sessions = Sessions::builder(&roots, &roots, &roots).audit(audit).build().unwrap();
+    let sessions = Sessions::builder(&keys).audit(audit).build().unwrap();
     sink.is_off.store(true, Ordering::SeqCst);
     let issued = sessions.issue(Subject::user("alice"), &client()).await.unwrap();
     let error = sessions.deliver_events().await.unwrap_err();
@@ -372,9 +373,9 @@ async fn no_token_shows_in_debug() {
 
 #[test]
 fn contradicting_settings_do_not_build() {
-    let roots = RootKeys::ephemeral().unwrap();
+    let keys = KeyRing::ephemeral().unwrap();
     let config = SessionConfig { grace: seconds(1800), concurrent_limit: 0, ..Default::default() };
-    let error = Sessions::builder(&roots, &roots, &roots).config(config).build().unwrap_err();
+    let error = Sessions::builder(&keys).config(config).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("grace") && error.to_string().contains("concurrent_limit"));
 }

@@ -19,9 +19,9 @@ use watchdog_storage::testing::redis::{Control, RedisServer, Reply, is_available
 /// Without audit sink, so that only the operations themselves count.
 async fn silent(server: &RedisServer) -> watchdog_session::Sessions {
     let redis = Redis::connect(&RedisConfig::from_url(&server.url()).unwrap()).await.unwrap();
-    let roots = watchdog_core::RootKeys::ephemeral().unwrap();
+    let keys = watchdog_core::KeyRing::ephemeral().unwrap();
     let store = Arc::new(watchdog_session::RedisStore::new(redis));
-    watchdog_session::Sessions::builder(&roots, &roots, &roots).store(store).build().unwrap()
+    watchdog_session::Sessions::builder(&keys).store(store).build().unwrap()
 }
 
 /// Commands that a piece of work costs, by the server's own statistics.

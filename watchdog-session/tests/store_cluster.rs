@@ -17,13 +17,13 @@ watchdog_session::session_store_tests!(store());
 
 #[tokio::test]
 async fn each_operation_is_one_command_on_one_shard() {
-    use watchdog_core::RootKeys;
+    use watchdog_core::KeyRing;
     use watchdog_session::{Client, Sessions, Subject};
 
     let Some(cluster) = shared_cluster() else { return };
     let Some(store) = store().await else { return };
-    let roots = RootKeys::ephemeral().unwrap();
-    let sessions = Sessions::builder(&roots, &roots, &roots).store(store).build().unwrap();
+    let keys = KeyRing::ephemeral().unwrap();
+    let sessions = Sessions::builder(&keys).store(store).build().unwrap();
     let client = Client::unknown();
     // Users of all shards, so that every shard knows the scripts.
     for user in 0..50 {

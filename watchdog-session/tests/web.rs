@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 use tower::ServiceExt as _;
-use watchdog_core::RootKeys;
+use watchdog_core::KeyRing;
 use watchdog_session::web::{
     CookieSettings, CurrentSession, Rejection, RequestClient, WebSessions,
 };
@@ -45,8 +45,8 @@ fn routes() -> Router {
 }
 
 fn web() -> WebSessions {
-    let roots = RootKeys::ephemeral().unwrap();
-    let sessions = Sessions::builder(&roots, &roots, &roots).build().unwrap();
+    let keys = KeyRing::ephemeral().unwrap();
+    let sessions = Sessions::builder(&keys).build().unwrap();
     WebSessions::new(sessions, CookieSettings::default()).unwrap()
 }
 
@@ -162,9 +162,9 @@ async fn a_store_that_is_down_is_503_and_the_cookie_stays() {
     }
     let mut server = RedisServer::start();
     let redis = Redis::connect(&RedisConfig::from_url(&server.url()).unwrap()).await.unwrap();
-    let roots = RootKeys::ephemeral().unwrap();
+    let keys = KeyRing::ephemeral().unwrap();
     let store = Arc::new(watchdog_session::RedisStore::new(redis));
-    let sessions = Sessions::builder(&roots, &roots, &roots).store(store).build().unwrap();
+    let sessions = Sessions::builder(&keys).store(store).build().unwrap();
     let web = WebSessions::new(sessions, CookieSettings::default()).unwrap();
     let app = routes().layer(web.layer());
     let issued = issue(&web).await;

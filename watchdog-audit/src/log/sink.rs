@@ -22,11 +22,24 @@ impl AuditSink for AuditLog {
     }
 }
 
-/// Fails while the store does not take entries, warns while entries wait too long for the archive.
+/// A check of an audit log: fails while the store does not take entries, warns while entries wait
+/// too long for the archive.
+#[derive(Clone, Debug)]
+pub struct AuditHealth {
+    log: AuditLog,
+}
+
+impl AuditLog {
+    /// The health of this log, as a [`HealthCheck`].
+    pub fn health(&self) -> AuditHealth {
+        AuditHealth { log: self.clone() }
+    }
+}
+
 #[async_trait]
-impl HealthCheck for AuditLog {
+impl HealthCheck for AuditHealth {
     async fn check(&self) -> CheckReport {
-        let inner = self.inner();
+        let inner = self.log.inner();
         if !inner.is_enabled {
             return CheckReport::warn("the audit log is switched off");
         }
@@ -39,7 +52,7 @@ impl HealthCheck for AuditLog {
         if inner.store.ping().await.is_err() {
             return CheckReport::fail("the store does not answer");
         }
-        let Ok(age) = oldest_unarchived(self).await else {
+        let Ok(age) = oldest_unarchived(&self.log).await else {
             return CheckReport::unknown("the store did not tell what waits for the archive");
         };
         telemetry::unarchived_age(age);

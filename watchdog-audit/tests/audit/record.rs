@@ -126,13 +126,13 @@ async fn entries_wait_for_a_store_that_is_down_and_health_says_so() {
         .build()
         .await
         .unwrap();
-    assert_eq!(log.check().await.status, Status::Pass);
+    assert_eq!(log.health().check().await.status, Status::Pass);
     store.take_down(true);
     let waiting = entry(1);
     let error = log.record(waiting.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotAcknowledged);
     assert!(error.is_retryable());
-    assert_eq!(log.check().await.status, Status::Fail);
+    assert_eq!(log.health().check().await.status, Status::Fail);
     store.take_down(false);
     let receipt = loop {
         // The store is asked again after a pause of its own; each try waits a little.
@@ -142,7 +142,7 @@ async fn entries_wait_for_a_store_that_is_down_and_health_says_so() {
     };
     assert_eq!(receipt.sequence, 1);
     assert_eq!(numbers(&log).await, [1]);
-    assert_eq!(log.check().await.status, Status::Pass);
+    assert_eq!(log.health().check().await.status, Status::Pass);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn shutdown_says_how_much_is_left_at_the_deadline() {
         let log = log.clone();
         async move { log.record(entry(1)).await }
     });
-    while log.check().await.output.as_deref() != Some("entries wait for the store") {
+    while log.health().check().await.output.as_deref() != Some("entries wait for the store") {
         tokio::task::yield_now().await;
     }
     let error = log.shutdown(Duration::from_millis(20)).await.unwrap_err();

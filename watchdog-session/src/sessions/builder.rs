@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use watchdog_core::{AuditSink, Clock, RootKeys, SystemClock};
+use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
@@ -18,9 +18,7 @@ use crate::token::TokenKeys;
 #[derive(Debug)]
 #[must_use]
 pub struct Builder<'a> {
-    secret: &'a RootKeys,
-    jwt: &'a RootKeys,
-    encryption: &'a RootKeys,
+    keys: &'a KeyRing,
     config: SessionConfig,
     store: Option<Arc<dyn SessionStore>>,
     clock: Arc<dyn Clock>,
@@ -30,11 +28,9 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(secret: &'a RootKeys, jwt: &'a RootKeys, encryption: &'a RootKeys) -> Self {
+    pub(super) fn new(keys: &'a KeyRing) -> Self {
         Self {
-            secret,
-            jwt,
-            encryption,
+            keys,
             config: SessionConfig::default(),
             store: None,
             clock: Arc::new(SystemClock),
@@ -100,14 +96,14 @@ impl<'a> Builder<'a> {
         let clock = self.clock;
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
-        let events = Arc::new(EventKeys::new(self.encryption)?);
+        let events = Arc::new(EventKeys::new(&self.keys.encryption)?);
         let pump = self
             .audit
             .map(|sink| Arc::new(Pump::new(Arc::clone(&store), sink, Arc::clone(&events))));
         let inner = Inner {
-            locator: Locator::new(self.secret)?,
-            tokens: TokenKeys::new(self.secret)?,
-            access: AccessKeys::new(self.jwt, &self.issuer, &self.audience)?,
+            locator: Locator::new(&self.keys.secret)?,
+            tokens: TokenKeys::new(&self.keys.secret)?,
+            access: AccessKeys::new(&self.keys.jwt, &self.issuer, &self.audience)?,
             config: self.config,
             store,
             clock,

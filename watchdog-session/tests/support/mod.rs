@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use watchdog_core::RootKeys;
+use watchdog_core::KeyRing;
 use watchdog_core::testing::RecordingSink;
 use watchdog_session::{Client, Issued, RedisStore, SessionConfig, SessionId, Sessions, Subject};
 use watchdog_storage::redis::{Redis, RedisConfig};
@@ -25,8 +25,8 @@ pub(crate) fn client() -> Client {
 pub(crate) async fn bench(url: &str, config: SessionConfig) -> Bench {
     let redis = Redis::connect(&RedisConfig::from_url(url).unwrap()).await.unwrap();
     let sink = RecordingSink::default();
-    let roots = [(); 3].map(|()| RootKeys::ephemeral().unwrap());
-    let sessions = Sessions::builder(&roots[0], &roots[1], &roots[2])
+    let keys = KeyRing::ephemeral().unwrap();
+    let sessions = Sessions::builder(&keys)
         .config(config)
         .store(Arc::new(RedisStore::new(redis)))
         .audit(Arc::new(sink.clone()))

@@ -18,6 +18,7 @@ pub struct StorageConfig {
     #[serde(rename = "type")]
     pub kind: StorageType,
     /// The directory of the type `local`; made when it is missing.
+    #[schemars(extend("format" = "path"))]
     pub local_path: PathBuf,
     /// The bucket of the type `s3`.
     #[schemars(extend("x-env" = "WATCHDOG_S3"))]
@@ -59,6 +60,7 @@ pub struct S3Config {
     /// of one's own, or when the name holds a dot.
     pub path_style: Option<bool>,
     /// PEM file of the certificate authorities to trust, in place of the system's.
+    #[schemars(extend("format" = "path"))]
     pub tls_ca: Option<PathBuf>,
     /// How long one try may take, content included.
     #[serde(with = "duration")]

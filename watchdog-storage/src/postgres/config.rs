@@ -31,6 +31,7 @@ pub struct DbConfig {
     /// What TLS must prove. Default: `verify-full` with `ssl`, `disable` without.
     pub ssl_mode: Option<SslMode>,
     /// PEM file with the certificate authorities of the server, beside the public ones.
+    #[schemars(extend("format" = "path"))]
     pub tls_ca: Option<PathBuf>,
     /// Connections kept open.
     #[schemars(range(min = 1, max = 10000))]

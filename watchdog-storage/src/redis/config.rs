@@ -27,6 +27,7 @@ pub struct RedisConfig {
     /// Whether to use TLS; unset, the scheme of the URL decides.
     pub ssl: Option<bool>,
     /// PEM file with the certification authority of the servers; unset, those of the system.
+    #[schemars(extend("format" = "path"))]
     pub tls_ca: Option<PathBuf>,
     /// What every key begins with.
     #[schemars(length(min = 1, max = 64))]
