@@ -46,8 +46,8 @@
 //! - A check without a result is unknown, and unknown never counts as a pass.
 //! - A result older than 3 × interval + timeout (16 s by default) is a failure.
 //! - A check that panics or hangs fails alone. One that *blocks* its thread costs the runtime that
-//!   thread until it returns, is not started again before, and fails alone on a runtime with more
-//!   than one worker thread.
+//!   thread until it returns and is not started again before; with two worker threads or more
+//!   everything else goes on, with one nothing does.
 //! - Liveness fails when the runtime's heartbeat (every 1 s) is older than the stall limit (10 s).
 //! - Without a [`DetailPolicy`] that says otherwise, a caller sees a status and nothing else. By
 //!   guessing, a caller can find out which names `/health/{name}` knows.

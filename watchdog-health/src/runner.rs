@@ -78,6 +78,10 @@ impl Prober {
         }
         let check = Arc::clone(&self.check);
         let task = self.in_flight.insert(Task::spawn(async move { check.check().await }));
+        // A task woken by a timer that spawns one task runs it next on the same thread, and tells no
+        // other thread. Should that task block, nobody would be left to drive timers and sockets. A
+        // second task makes tokio wake another thread, which takes over what this one leaves.
+        drop(tokio::spawn(std::future::ready(())));
         match timeout(limit, task.join()).await {
             Err(_) => {
                 task.abort();
