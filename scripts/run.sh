@@ -46,19 +46,21 @@ install_missing() {
     say "Installing with apt-get: $packages"
     say "(The tests start servers of their own; those of the system are neither started nor touched.)"
     # Debian starts a service when its package is installed, unless this file forbids it.
-    local policy=/usr/sbin/policy-rc.d
-    local is_ours=
-    if [ ! -e $policy ]; then
-        is_ours=yes
-        printf '#!/bin/sh\nexit 101\n' | "${become[@]}" tee $policy >/dev/null
-        "${become[@]}" chmod +x $policy
-    fi
-    local status=0
-    # shellcheck disable=SC2086 # several packages
-    "${become[@]}" env DEBIAN_FRONTEND=noninteractive sh -c '
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-    ' sh $packages || status=$?
-    [ -z "$is_ours" ] || "${become[@]}" rm -f $policy
+    local policy=/usr/sbin/policy-rc.d status=0
+    (
+        # A subshell, so that the file goes however this ends.
+        if [ ! -e $policy ]; then
+            trap '"${become[@]}" rm -f $policy' EXIT
+            trap 'exit 130' INT
+            trap 'exit 143' TERM HUP
+            printf '#!/bin/sh\nexit 101\n' | "${become[@]}" tee $policy >/dev/null
+            "${become[@]}" chmod +x $policy
+        fi
+        # shellcheck disable=SC2086 # several packages
+        "${become[@]}" env DEBIAN_FRONTEND=noninteractive sh -c '
+            apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+        ' sh $packages
+    ) || status=$?
     [ $status -eq 0 ] || die "apt-get failed; install by hand: $packages"
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn login(
         .with_outcome(Outcome::Success)
         .with_client(client)
         .with_detail("session", issued.session.id().to_string());
-    app.audit.record(done).await?;
+    app.record_done(done).await;
     let tokens = Tokens {
         access: &issued.access_token,
         expires_in: issued.expires_in.as_secs(),
@@ -82,13 +82,13 @@ pub(crate) async fn refresh(
         Ok(rotated) => rotated,
         Err(error) if error.is_retryable() => return Err(error.into()),
         Err(error) => {
-            // Which session it was, the session's own events tell: `session.reuse_detected`.
+            // Which session it was, the session's own events tell: `session.refresh_token_reused`.
             let token = Resource::new("refresh_token", "");
             let refused = entry(Category::Security, Actor::anonymous(), "auth.refresh", token)
                 .with_outcome(Outcome::Denied)
                 .with_client(client)
                 .with_detail("reason", error.kind().as_str());
-            app.audit.record(refused).await?;
+            app.record_done(refused).await;
             return Err(error.into());
         }
     };
@@ -98,7 +98,7 @@ pub(crate) async fn refresh(
         .with_outcome(Outcome::Success)
         .with_client(client)
         .with_detail("verdict", rotated.verdict.as_str());
-    app.audit.record(done).await?;
+    app.record_done(done).await;
     let tokens = Tokens {
         access: &rotated.access_token,
         expires_in: rotated.expires_in.as_secs(),
@@ -119,7 +119,7 @@ pub(crate) async fn logout(
         .entry(Category::Security, "auth.logout", session)
         .with_outcome(Outcome::Success)
         .with_detail("was_alive", was_alive);
-    app.audit.record(entry).await?;
+    app.record_done(entry).await;
     Ok((StatusCode::NO_CONTENT, app.web.signed_out()?))
 }
 

@@ -40,9 +40,9 @@ pub(crate) async fn connect(
     configuration: Configuration,
 ) -> Result<Backends> {
     let (app, security, session, audit, storage, _, redis, db) = configuration;
-    // Development keeps the keys it makes where it keeps everything else.
-    let folder = (!environment.is_strict()).then_some(&*storage.local_path);
-    let keys = security.key_ring(folder)?;
+    // Development keeps the keys it makes beside the local bucket: inside, they would be an object.
+    let folder = (!environment.is_strict()).then(|| storage.local_path.with_file_name("keys"));
+    let keys = security.key_ring(folder.as_deref())?;
     let redis = if redis.is_configured() { Some(Redis::connect(&redis).await?) } else { None };
     let postgres = if db.host.is_some() { Some(Postgres::connect(&db).await?) } else { None };
     let objects = Objects::from_config(&storage)?;
