@@ -203,6 +203,7 @@ impl SessionStore for RedisStore {
             Arg::Integer(rules.rotate.into()),
             millis(rules.grace),
             Arg::Integer(rules.grace_limit.into()),
+            millis(presented.made_at),
         ];
         let mut reply = self.run(&ROTATE, &request.place, request.outbox.as_ref(), &more).await?;
         match &*reply.word {
