@@ -85,4 +85,5 @@
 //! # Scripts
 //!
 //! `session.create.v1`, `session.touch.v1`, `session.rotate.v1`, `session.revoke.v1`,
-//! `session.time.v1`. Keys: the hash, the stream. A change of arguments or answers is a new version.
+//! `session.time.v1`. Keys: the hash, the stream. All but the
+//! first carry the flag `allow-oom` (Redis 7.0): a full server refuses logins and ends sessions. A change of arguments or answers is a new version.
