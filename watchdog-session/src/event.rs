@@ -196,8 +196,10 @@ mod tests {
         event.sealed = identity.seal(&keys.records, event.place(9)).unwrap();
         let mut actor = |action: &str, reason: Option<RevokeReason>| {
             event.action = action.into();
-            event.details =
-                reason.map(|reason| ("reason".into(), reason.as_str().into())).into_iter().collect();
+            event.details = reason
+                .map(|reason| ("reason".into(), reason.as_str().into()))
+                .into_iter()
+                .collect();
             let entry = keys.entry(9, &event);
             (entry.actor, entry.details.get("owner").cloned())
         };

@@ -24,7 +24,8 @@ impl AuditSink for Picky {
         if self.is_stuck.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let fails = |set: &Mutex<BTreeSet<String>>| set.lock().unwrap().contains(&entry.resource.id);
+        let fails =
+            |set: &Mutex<BTreeSet<String>>| set.lock().unwrap().contains(&entry.resource.id);
         if fails(&self.unavailable) {
             return Err(Error::new(ErrorKind::Unavailable, "not now"));
         }
