@@ -1,7 +1,8 @@
 //! Moves events from the outbox to the audit sink, at least once.
 
 mod sweep;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
