@@ -209,13 +209,13 @@ fn no_section_shows_a_secret_however_it_is_printed() {
             let expected = matches!(origin, Origin::Env(_));
             assert_eq!(set.contains_key(variable), expected, "{variable}");
         }
-        text += &json_of_each(&loaded);
+        text += &json_of_each(&loaded).unwrap();
         assert_hides(&sentinels, &text);
         assert!(text.contains("[redacted]"));
     }
 }
 
-fn json_of_each(sections: &All) -> String {
+fn json_of_each(sections: &All) -> serde_json::Result<String> {
     let (app, security, db, redis, storage, audit, session, forecast, nova) = sections;
     let values = [
         serde_json::to_value(app),
@@ -228,7 +228,7 @@ fn json_of_each(sections: &All) -> String {
         serde_json::to_value(forecast),
         serde_json::to_value(nova),
     ];
-    values.map(|value| format!("{0} {0:#}", value.unwrap())).join("\n")
+    values.into_iter().map(|value| value.map(|value| format!("{value} {value:#}\n"))).collect()
 }
 
 #[test]

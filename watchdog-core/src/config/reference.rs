@@ -20,7 +20,7 @@ mod markdown;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::loader::Loader;
-use super::problem::ProblemKind;
+use super::problem::{ConfigError, ProblemKind};
 use super::schema::{Leaf, Table};
 use super::sections::Sections;
 use super::unknown::{CONFIG_FILE, ENV};
@@ -122,7 +122,7 @@ const REDIS_URL: &str = "WATCHDOG_REDIS_URL";
 /// The variables that sections miss, given some.
 fn missing<S: Sections>(set: &[(&str, &str)]) -> BTreeSet<String> {
     let error = Loader::from_vars(set.iter().copied()).load::<S>().err();
-    let problems = error.iter().flat_map(|error| error.problems());
+    let problems = error.iter().flat_map(ConfigError::problems);
     let missing = problems.filter(|problem| problem.kind() == ProblemKind::Missing);
     missing.flat_map(|problem| problem.variables().to_vec()).collect()
 }
