@@ -266,22 +266,22 @@ impl Run<'_> {
             self.tell(&Step::Seal(segment), Moment::After)?;
         }
         for (number, totals) in store.sealed(partition).await? {
-            self.segment(SegmentId { partition, number }, totals).await?;
+            self.segment(SegmentId { partition, number }, totals, held.unarchived).await?;
             store.lease(&self.archiver.holder, LEASE).await?;
         }
         Ok(())
     }
 
-    async fn segment(&mut self, segment: SegmentId, totals: Totals) -> Result<()> {
+    async fn segment(&mut self, segment: SegmentId, totals: Totals, unarchived: u64) -> Result<()> {
         self.tell(&Step::Read(segment), Moment::Before)?;
         let frames = self.read(segment, totals).await?;
         self.tell(&Step::Read(segment), Moment::After)?;
         let archive = &self.archiver.archive;
         let chain = archive.refreshed().await?;
-        let packed = pack_segment(segment, &frames, &chain)?;
+        let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
         let manifest = match chain.covering(segment) {
             Some(manifest) if packed.entries == 0 => manifest.clone(),
-            _ => self.commit(segment, totals, packed, &chain).await?,
+            _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
         let proof = ArchiveProof {
@@ -332,7 +332,7 @@ impl Run<'_> {
     /// Writes the objects of a segment, then the manifest that makes them count.
     async fn commit(
         &mut self,
-        segment: SegmentId,
+        (segment, unarchived): (SegmentId, u64),
         totals: Totals,
         packed: PackedSegment,
         chain: &Chain,
@@ -354,6 +354,7 @@ impl Run<'_> {
             epoch: self.token,
             created_at: self.archiver.clock.now(),
             segment,
+            unarchived,
             frames: totals.frames,
             repeated: packed.repeated,
             entries: packed.entries,

@@ -18,7 +18,7 @@
 //! | `category` | `application`, `database`, `access`, `security` |
 //! | `actor` | `{"type", "id"}`; without `id` when sealed |
 //! | `action`, `resource` `{"type", "id"}`, `outcome` | `success`, `denied`, `failure`, `unknown` |
-//! | `client` `{"ip", "user_agent"}`, `request_id`, `trace_id`, `details` | when there are any |
+//! | `client` `{"ip", "user_agent"}`, `request_id`, `trace_id`, `details` (nested at most 32 levels deep) | when there are any |
 //! | `sealed` | `{"subject", "key", "box"}` in place of actor id, client and details |
 //!
 //! `box` is base64 without padding of nonce (12 bytes), ciphertext and tag (16 bytes) of
@@ -64,5 +64,7 @@
 //!
 //! A verifier checks for each manifest in order of number: signature under a key it has from
 //! elsewhere, `previous`, that `epoch` does not fall, that each writer goes on where the last
-//! manifest that names it ended (1 the first time), that every object has the stated `sha256`,
+//! manifest that names it ended (1 the first time, or above it where `unarchived` is not 0: the
+//! partition took entries before it had an archive), that `unarchived` of a partition never changes,
+//! that every object has the stated `sha256`,
 //! `entries` and `root`, and that the `seq` of its lines are exactly the stated ranges.

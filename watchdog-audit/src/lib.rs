@@ -45,7 +45,7 @@
 //! - [`AuditLog::verify`] names the first thing that does not fit: a missing object, an altered byte,
 //!   a dropped, inserted or reordered entry, a truncated chain, a wrong signature, a gap in a
 //!   writer's sequence. Two deleted neighbours do not hide each other.
-//! - Entries take at most 64 KiB each, batches 256 entries or 64 KiB, the queue 8192 entries. A full
+//! - Entries take at most 64 KiB each and details 32 levels of nesting, batches 256 entries or 64 KiB, the queue 8192 entries. A full
 //!   queue makes callers wait, up to the record timeout; nothing is dropped silently.
 //!
 //! # Where it ends
@@ -135,7 +135,7 @@ pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
 pub use chain::{Fault, FaultKind};
 pub use config::{ArchiveRetention, AuditConfig, MirrorLevel, StoreKind};
-pub use entry::{MAX_LINE_BYTES, Record};
+pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};

@@ -60,13 +60,14 @@ pub(crate) struct Inner {
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
-    tasks: Mutex<Tasks>,
+    tasks: Tasks,
 }
 
 #[derive(Debug, Default)]
 struct Tasks {
-    writer: Option<JoinHandle<()>>,
-    tend: Option<JoinHandle<()>>,
+    /// Held while somebody waits for its end.
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    tend: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for AuditLog {
@@ -94,7 +95,8 @@ impl AuditLog {
     ///
     /// [`ErrorKind::NotAcknowledged`] when the store does not answer in time: the entry is kept
     /// and written when the store is back. [`ErrorKind::Saturated`] when the queue stayed full and
-    /// the entry was not taken. [`ErrorKind::TooLarge`] over 64 KiB, [`ErrorKind::Closed`] after
+    /// the entry was not taken. [`ErrorKind::TooLarge`] over 64 KiB, [`ErrorKind::Misuse`] for a detail nested
+    /// deeper than [`MAX_DETAIL_DEPTH`](crate::MAX_DETAIL_DEPTH), [`ErrorKind::Closed`] after
     /// [`shutdown`](Self::shutdown).
     pub async fn record(&self, entry: Entry) -> Result<Receipt> {
         if !self.inner.is_enabled {
@@ -178,7 +180,8 @@ impl AuditLog {
 
     /// Stops taking entries, writes what was taken, and waits for it until the deadline.
     ///
-    /// Operations that are under way are waited for as well.
+    /// Operations that are under way are waited for as well. Who calls while another waits, waits
+    /// for the same end.
     ///
     /// # Errors
     ///
@@ -186,23 +189,39 @@ impl AuditLog {
     /// error says how many.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         self.inner.shared.closing.notify_one();
-        let (writer, tend) = {
-            let mut tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            (tasks.writer.take(), tasks.tend.take())
-        };
+        let tasks = &self.inner.tasks;
+        let tend = tasks.tend.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tend) = tend {
             tend.abort();
         }
-        let Some(mut writer) = writer else { return Ok(()) };
-        if timeout(deadline, &mut writer).await.is_ok() {
-            return Ok(());
+        let begun = tokio::time::Instant::now();
+        // Another caller may be waiting for the same end.
+        let Ok(mut writer) = timeout(deadline, tasks.writer.lock()).await else {
+            return Err(self.left());
+        };
+        if let Some(task) = writer.as_mut() {
+            let is_over = timeout(deadline.saturating_sub(begun.elapsed()), &mut *task).await;
+            if is_over.is_err() {
+                task.abort();
+            }
+            *writer = None;
+            if is_over.is_ok() {
+                return Ok(());
+            }
         }
-        writer.abort();
+        if self.inner.shared.waiting.load(Ordering::Relaxed) == 0 {
+            Ok(())
+        } else {
+            Err(self.left())
+        }
+    }
+
+    fn left(&self) -> Error {
         let left = self.inner.shared.waiting.load(Ordering::Relaxed);
-        Err(Error::new(
+        Error::new(
             ErrorKind::NotAcknowledged,
             format_args!("{left} audit entries were not written before the deadline"),
-        ))
+        )
     }
 
     fn enqueue(&self, job: Job) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Verification: walks the chain, every object and what waits in the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::{Archive, manifest_key};
 use crate::chain::{Chain, Fault, FaultKind};
@@ -41,6 +41,8 @@ impl Verification {
 #[derive(Debug, Default)]
 struct Waiting {
     heads: Vec<(u16, ManifestRef)>,
+    /// Partitions that took entries before they were archived: writers may begin above 1.
+    begun_late: BTreeSet<u16>,
     /// Frames in order, as ranges of their writers.
     ranges: Vec<(SegmentId, WriterId, WriterRange)>,
     fault: Option<Fault>,
@@ -205,6 +207,9 @@ async fn waiting(store: &dyn SegmentStore) -> Result<Waiting> {
     let mut waiting = Waiting::default();
     for partition in 0..store.partitions() {
         let found = live::list(store, partition).await?;
+        if found.held.unarchived > 0 {
+            waiting.begun_late.insert(partition);
+        }
         if let Some(head) = found.held.head {
             waiting.heads.push((partition, head));
         }
@@ -287,7 +292,8 @@ fn continues(chain: &Chain, waiting: &Waiting, report: &mut Verification) -> Opt
         if range.last <= *mark {
             continue;
         }
-        if range.first != *mark + 1 {
+        let is_begin = *mark == 0 && waiting.begun_late.contains(&segment.partition);
+        if range.first != *mark + 1 && !is_begin {
             let detail =
                 format!("writer {writer} goes on with {}, {} is due", range.first, *mark + 1);
             return Some(Fault::new(FaultKind::SequenceGap, segment.to_string(), detail));

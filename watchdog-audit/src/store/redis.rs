@@ -5,7 +5,7 @@
 //! | key | type | holds | life |
 //! |---|---|---|---|
 //! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest | for ever |
-//! | `wd:a:{p}:hw` | hash | writer → last accepted number | for ever |
+//! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
 //! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate |
 //! | `wd:a:{p}:a:<n>` | string | the manifest that covers segment `n` | as segment `n` |
@@ -17,10 +17,11 @@ use async_trait::async_trait;
 use watchdog_storage::redis::{Arg, Key, Redis, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
-use crate::frame::Frame;
+use crate::frame::{Frame, checksum_of};
+use crate::hex;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
-    Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealing, SegmentId,
+    SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 
@@ -112,6 +113,7 @@ impl SegmentStore for RedisStore {
         ];
         let writer = frame.writer().to_string();
         let bytes = frame.encode();
+        let checksum = hex::encode(&checksum_of(&bytes));
         let answer = self
             .redis
             .call(
@@ -125,6 +127,7 @@ impl SegmentStore for RedisStore {
                     bytes.as_slice().into(),
                     integer(limits.max_bytes)?,
                     millis(limits.max_age)?,
+                    checksum.as_str().into(),
                 ],
             )
             .await
@@ -135,7 +138,12 @@ impl SegmentStore for RedisStore {
                 frame: answer.text(2)?.parse()?,
                 is_due: answer.number(1)? == 1,
             }),
-            "duplicate" => Ok(Appended::Duplicate { high_water: answer.number(1)? }),
+            "duplicate" => Ok(Appended::Duplicate {
+                high_water: HighWater {
+                    last: answer.number(1)?,
+                    checksum: hex::decode(answer.text(2)?).ok_or_else(unexpected)?,
+                },
+            }),
             "out_of_order" => Ok(Appended::OutOfOrder { high_water: answer.number(1)? }),
             "not_open" => Ok(Appended::NotOpen { open: answer.number(1)? }),
             _ => Err(unexpected()),
@@ -166,7 +174,7 @@ impl SegmentStore for RedisStore {
     }
 
     async fn partition(&self, partition: u16) -> Result<Partition> {
-        const FIELDS: [&[u8]; 9] = [
+        const FIELDS: [&[u8]; 10] = [
             b"open",
             b"frames",
             b"last_ms",
@@ -176,6 +184,7 @@ impl SegmentStore for RedisStore {
             b"seg_first_ms",
             b"fence",
             b"head",
+            b"unarchived",
         ];
         let held = self
             .redis
@@ -204,6 +213,7 @@ impl SegmentStore for RedisStore {
             frames: number(1, 0)?,
             last_millis,
             fence: number(7, 0)?,
+            unarchived: number(9, 0)?,
             head,
         })
     }

@@ -12,4 +12,5 @@ mod query;
 mod record;
 mod redis;
 mod resume;
+mod rollout;
 mod s3;
