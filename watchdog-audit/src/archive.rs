@@ -158,7 +158,11 @@ impl Archive {
     pub(crate) async fn newest_epoch(&self, known: u64) -> Result<u64> {
         let after = known.checked_sub(1).map(epoch_key);
         let keys = self.keys(EPOCHS, after).await?;
-        Ok(keys.last().and_then(|key| number_in(key)).unwrap_or(0).max(known))
+        // Whatever else lies there is not an epoch.
+        let epochs = keys
+            .iter()
+            .filter_map(|key| number_in(key).filter(|number| epoch_key(*number) == *key));
+        Ok(epochs.max().unwrap_or(0).max(known))
     }
 
     /// Creates an epoch: the fencing token of one archiver. Busy when another was faster.

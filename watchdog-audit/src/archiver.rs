@@ -231,9 +231,13 @@ impl Archiver {
         if let Some(own) = state.epoch
             && own == newest
         {
+            // A replica that was promoted without the fence would let segments expire.
+            self.raise_fences(own).await?;
             return Ok(own);
         }
-        let number = newest + 1;
+        let number = newest
+            .checked_add(1)
+            .ok_or_else(|| Error::corrupt("the bucket holds the last epoch there can be"))?;
         told(observer, &Step::Epoch, Moment::Before)?;
         let epoch = Epoch {
             format: "watchdog-audit-epoch/v1",
@@ -246,11 +250,16 @@ impl Archiver {
         })?;
         self.archive.create_epoch(number, content.into()).await?;
         told(observer, &Step::Epoch, Moment::After)?;
-        for partition in 0..self.store.partitions() {
-            self.store.raise_fence(partition, number).await?;
-        }
+        self.raise_fences(number).await?;
         state.epoch = Some(number);
         Ok(number)
+    }
+
+    async fn raise_fences(&self, token: u64) -> Result<()> {
+        for partition in 0..self.store.partitions() {
+            self.store.raise_fence(partition, token).await?;
+        }
+        Ok(())
     }
 }
 
@@ -338,6 +347,10 @@ impl Run<'_> {
         chain: &Chain,
     ) -> Result<ManifestRef> {
         let archive = &self.archiver.archive;
+        // The chain knows of newer archivers also when the store was rolled back.
+        if chain.epoch() > self.token {
+            return Err(fenced(self.token, chain.epoch()));
+        }
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
             let step = Step::Object(object.meta.key.clone());

@@ -85,3 +85,18 @@ async fn without_an_archive_a_query_finds_sealed_segments_too() {
     record(&log, 0..10).await;
     assert_eq!(numbers(&log).await, (0..10).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn what_lies_beside_the_epochs_does_not_lock_the_archiver_out() {
+    let bucket = Objects::memory();
+    for name in ["zzz.json", "99999999999999999999.json", "18446744073709551615", "7.json"] {
+        bucket.put(&format!("audit/v1/epoch/{name}"), "x".into()).await.unwrap();
+    }
+    let store: Arc<dyn SegmentStore> = Arc::new(EmbeddedStore::memory().unwrap());
+    for round in 0..2 {
+        let log = log_with(tiny(), Arc::clone(&store), &bucket).await;
+        record(&log, round * 3..(round + 1) * 3).await;
+        log.seal_and_archive().await.unwrap();
+        assert_archived(&log, 0..(round + 1) * 3).await;
+    }
+}

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Seals the open segment and opens the next.
 -- Replayed verbatim it answers "already" and changes nothing.
 -- KEYS  partition hash, sealed hash, segment stream
