@@ -287,6 +287,8 @@ impl Run<'_> {
         self.tell(&Step::Read(segment), Moment::After)?;
         let archive = &self.archiver.archive;
         let chain = archive.refreshed().await?;
+        // What the chain says counts: an empty replica that was promoted knows nothing of it.
+        let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
         let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
         let manifest = match chain.covering(segment) {
             Some(manifest) if packed.entries == 0 => manifest.clone(),

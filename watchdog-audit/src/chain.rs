@@ -36,6 +36,10 @@ pub enum FaultKind {
     EntriesReordered,
     /// A number is missing in a writer's sequence, or stands twice.
     SequenceGap,
+    /// An object stands where the archive's do, and is not one of them.
+    UnknownObject,
+    /// A segment is neither archived nor in the store.
+    MissingSegment,
     /// What waits in the store for its archive is not what was written.
     AlteredSegment,
 }
@@ -119,6 +123,12 @@ impl Chain {
         (number > 0).then(|| ManifestRef { number, sha256: next.previous.clone() })
     }
 
+    /// The last segment of a partition that was sealed before it was archived, `None` while no
+    /// manifest tells.
+    pub(crate) fn unarchived(&self, partition: u16) -> Option<u64> {
+        self.unarchived.get(&partition).copied()
+    }
+
     pub(crate) fn covering(&self, segment: SegmentId) -> Option<&ManifestRef> {
         self.segments.get(&segment)
     }
@@ -155,7 +165,7 @@ impl Chain {
             return Err(fault(FaultKind::BrokenChain, "its epoch is older than the one before it"));
         }
         let partition = manifest.segment.partition;
-        let unarchived = *self.unarchived.get(&partition).unwrap_or(&manifest.unarchived);
+        let unarchived = self.unarchived(partition).unwrap_or(manifest.unarchived);
         if manifest.unarchived != unarchived {
             return Err(fault(
                 FaultKind::BrokenChain,

@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     writer: WriterId,
     #[cfg(feature = "objects")]
     archiver: Option<Archiver>,
+    #[cfg(feature = "objects")]
+    retention: crate::config::ArchiveRetention,
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
@@ -156,13 +158,18 @@ impl AuditLog {
 
     /// Checks the whole archive and what the store holds; names the first thing that does not fit.
     ///
+    /// An object that is gone after the configured retention of its category has expired; before,
+    /// it is missing.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`] without an archive, [`ErrorKind::Unavailable`] when store or bucket
     /// do not answer: nothing is said about the log then.
     #[cfg(feature = "objects")]
     pub async fn verify(&self) -> Result<Verification> {
-        crate::verify::verify(self.archiver()?.archive(), self.inner.store.as_ref()).await
+        let keeping =
+            crate::verify::Keeping { retention: self.inner.retention, now: self.inner.clock.now() };
+        crate::verify::verify(self.archiver()?.archive(), self.inner.store.as_ref(), keeping).await
     }
 
     /// The archiver of this log.

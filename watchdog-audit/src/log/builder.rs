@@ -205,6 +205,8 @@ impl AuditLogBuilder {
                 writer: writer.id(),
                 #[cfg(feature = "objects")]
                 archiver,
+                #[cfg(feature = "objects")]
+                retention: self.config.retention,
                 unarchived_ttl,
                 limits,
                 tasks: Tasks::default(),

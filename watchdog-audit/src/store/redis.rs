@@ -9,6 +9,7 @@
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
 //! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate |
 //! | `wd:a:{p}:a:<n>` | string | the manifest that covers segment `n` | as segment `n` |
+//! | `wd:a:{0}:partitions` | string | the greatest number of partitions there has been | for ever |
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
 use std::time::Duration;
@@ -29,6 +30,8 @@ static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/app
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
 static ARCHIVED: Script = Script::new("audit.archived.v1", include_str!("scripts/archived.lua"));
 static FENCE: Script = Script::new("audit.fence.v1", include_str!("scripts/fence.lua"));
+static PARTITIONS: Script =
+    Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
 
 /// Segments in Redis: standalone, Sentinel or Cluster.
@@ -59,6 +62,25 @@ impl RedisStore {
         self.key(partition, &["s"])
     }
 
+    /// Refuses to leave out partitions that may hold entries.
+    async fn check_partitions(&self) -> Result<()> {
+        let key = self.key(0, &["partitions"]);
+        let own = self.partitions;
+        let answer = self.redis.call(&PARTITIONS, &[&key], &[integer(own.into())?]).await;
+        let answer = answer.map_err(storage("redis did not tell the number of partitions"))?;
+        match answer {
+            Value::Integer(greatest) if greatest <= i64::from(own) => Ok(()),
+            Value::Integer(greatest) => Err(Error::new(
+                ErrorKind::Config,
+                format_args!(
+                    "the audit log has had {greatest} partitions and would leave entries behind \
+                     with {own}: set WATCHDOG_AUDIT_PARTITIONS={greatest} or more"
+                ),
+            )),
+            _ => Err(unexpected()),
+        }
+    }
+
     fn segment_key(&self, segment: SegmentId) -> Key {
         self.key(segment.partition, &[&segment.number.to_string()])
     }
@@ -75,6 +97,7 @@ impl SegmentStore for RedisStore {
     }
 
     async fn preflight(&self) -> Result<()> {
+        self.check_partitions().await?;
         let policy = self.redis.maxmemory_policy().await;
         match policy.map_err(storage("redis did not tell its eviction policy"))? {
             Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(

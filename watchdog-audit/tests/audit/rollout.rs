@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use watchdog_audit::segment::{Expiry, SegmentId};
-use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, RedisStore, SegmentStore};
+use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, ErrorKind, RedisStore, SegmentStore};
 use watchdog_storage::objects::Objects;
 
 use crate::bench::record;
@@ -99,4 +99,17 @@ async fn what_lies_beside_the_epochs_does_not_lock_the_archiver_out() {
         log.seal_and_archive().await.unwrap();
         assert_archived(&log, 0..(round + 1) * 3).await;
     }
+}
+
+#[tokio::test]
+async fn fewer_partitions_than_there_were_are_refused() {
+    let Some(redis) = redis().await else { return };
+    RedisStore::new(redis.clone(), 4).preflight().await.unwrap();
+    let error = RedisStore::new(redis.clone(), 2).preflight().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("WATCHDOG_AUDIT_PARTITIONS=4"), "{error}");
+    for partitions in [4, 8] {
+        RedisStore::new(redis.clone(), partitions).preflight().await.unwrap();
+    }
+    redis.close().await;
 }
