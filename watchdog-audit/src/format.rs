@@ -43,6 +43,12 @@
 //! | 16 | first half of SHA-256 over the 48 bytes before and the payload |
 //! | … | payload: the lines, each ended by a newline |
 //!
+//! # Store
+//!
+//! For each writer the store keeps the last accepted number and the checksum of the frame that held
+//! it, so that a replay is told from the frame of a copied machine. A partition has a fence, 0 until
+//! somebody archives; only while it is 0 a segment is sealed with a life, and `unarchived` is the last such.
+//!
 //! # Bucket
 //!
 //! | key | |
@@ -67,4 +73,8 @@
 //! manifest that names it ended (1 the first time, or above it where `unarchived` is not 0: the
 //! partition took entries before it had an archive), that `unarchived` of a partition never changes,
 //! that every object has the stated `sha256`,
-//! `entries` and `root`, and that the `seq` of its lines are exactly the stated ranges.
+//! `entries` and `root`, and that the `seq` of its lines are exactly the stated ranges. An object
+//! that is gone after the retention of its category has expired; the `seq` of the others are then
+//! within the ranges, each once. An object below `audit/v1/category=` that no manifest names is one
+//! of a segment that is not archived yet, or has the lines of a named object of the same segment,
+//! category and day: a run of the archiver broke off there.

@@ -94,8 +94,8 @@ impl AuditLogBuilder {
 
     /// Archives into a bucket, with manifests signed by a key derived from the secret root.
     ///
-    /// Without an archive a segment expires after the configured retention, counted from its last
-    /// entry.
+    /// While no process that shares the store has ever had an archive, a segment expires after the
+    /// configured retention, counted from its last entry.
     #[cfg(feature = "objects")]
     #[must_use]
     pub fn with_archive(self, bucket: Objects, signing: &RootKeys) -> Self {
