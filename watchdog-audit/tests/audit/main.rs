@@ -15,3 +15,4 @@ mod redis;
 mod resume;
 mod rollout;
 mod s3;
+mod subject_keys;
