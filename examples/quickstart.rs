@@ -59,7 +59,11 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
     title("Configuration");
     println!("  environment  {}, service {}", environment.as_str(), app.service_name);
 
-    let made_here = (environment == Environment::Development).then_some(folder);
+    // What outlives this run on a server has to be readable by the next one.
+    let on_servers = redis.is_configured() || storage.kind == StorageType::S3;
+    let keys_folder =
+        if on_servers { storage.local_path.with_file_name("keys") } else { folder.to_owned() };
+    let made_here = (environment == Environment::Development).then_some(&*keys_folder);
     let keys: KeyRing = security.key_ring(made_here)?;
     let redis = if redis.is_configured() { Some(Redis::connect(&redis).await?) } else { None };
     let db = if db.host.is_some() { Some(Postgres::connect(&db).await?) } else { None };

@@ -148,6 +148,7 @@ fn kubernetes_tells_secrets_from_the_rest() {
     stringData:
       # ---- mail ----
       # Password.
+      # Required in production.
       MAIL_PASSWORD: "<secret>"
     ---
     # The part of a Deployment that uses both.

@@ -221,3 +221,35 @@ async fn secrets_come_from_a_source_below_the_environment() {
 fn is_send<T: Send>(_: &T) -> bool {
     true
 }
+
+#[cfg(unix)]
+#[test]
+fn the_name_of_a_configuration_file_that_cannot_be_read_is_reported() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let variable = (OsString::from("WATCHDOG_CONFIG_FILE"), OsString::from_vec(vec![0xff, b'x']));
+    let error = Loader::from_vars([variable]).load::<AppConfig>().unwrap_err();
+    assert_eq!(error.problems().len(), 1);
+    assert_eq!(error.problems()[0].variables(), ["WATCHDOG_CONFIG_FILE"]);
+    assert_eq!(error.problems()[0].kind(), ProblemKind::Malformed);
+}
+
+#[test]
+fn an_environment_of_another_type_in_the_file_means_the_strict_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.toml");
+    let none: [(&str, &str); 0] = [];
+    for content in ["env = 5", "env = [\"development\"]", "env = { name = \"development\" }"] {
+        fs::write(&path, format!("[app]\n{content}\n")).unwrap();
+        let loader = Loader::from_vars(none).with_file(&path);
+        let with_app = loader.load::<AppConfig>().unwrap_err();
+        let without = loader.load::<SecurityConfig>().unwrap_err();
+        for error in [with_app, without] {
+            assert!(error.to_string().contains("(environment: production)"), "{error}");
+            let mut problems = error.problems().iter();
+            let is_env = |variables: &[String]| variables == ["WATCHDOG_ENV"];
+            assert!(problems.any(|problem| is_env(problem.variables())), "{content}: {error}");
+        }
+    }
+}

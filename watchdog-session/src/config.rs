@@ -13,6 +13,10 @@ pub const MAX_CONCURRENT_LIMIT: u32 = 256;
 /// Longest grace period: a replaced refresh token is an attack surface while it lasts.
 pub const MAX_GRACE: Duration = Duration::from_secs(60);
 
+/// Longest absolute lifetime: ten years of 365 days. Beyond some time a sum of milliseconds is no
+/// longer exact in the scripts.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Where sessions live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -35,7 +39,7 @@ pub struct SessionConfig {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Schema")]
     pub timeout: Duration,
-    /// Absolute lifetime: a session is over after this long, however busy.
+    /// Absolute lifetime: a session is over after this long, however busy. At most ten years.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Schema")]
     pub max_lifetime: Duration,
@@ -113,6 +117,12 @@ impl SessionConfig {
             &["timeout", "max_lifetime"],
             "an idle timeout no longer than the absolute lifetime",
             "lower WATCHDOG_SESSION_TIMEOUT or raise WATCHDOG_SESSION_MAX_LIFETIME",
+        );
+        rule(
+            self.max_lifetime > MAX_LIFETIME,
+            &["max_lifetime"],
+            "at most ten years (315360000s)",
+            "a session that long never ends by itself; the default is 28800s",
         );
         rule(
             self.grace >= self.timeout,
@@ -241,6 +251,10 @@ mod tests {
         assert_eq!(fields(&edge), [] as [&[&str]; 0]);
         let beyond = SessionConfig { concurrent_limit: 257, ..edge };
         assert_eq!(fields(&beyond), [&["concurrent_limit"]]);
+        let longest = SessionConfig { max_lifetime: MAX_LIFETIME, ..SessionConfig::default() };
+        assert_eq!(fields(&longest), [] as [&[&str]; 0]);
+        let longer = SessionConfig { max_lifetime: MAX_LIFETIME + seconds(1), ..longest };
+        assert_eq!(fields(&longer), [&["max_lifetime"]]);
         let zero = SessionConfig {
             timeout: seconds(0),
             access_token_lifetime: seconds(0),

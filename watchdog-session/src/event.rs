@@ -8,7 +8,11 @@ use watchdog_core::{CipherKeys, RootKeys, Timestamp, fill_random};
 use crate::client::cut;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Identity, Millis};
+use crate::session::RevokeReason;
 use crate::store::{Event, Outbox};
+
+/// Who did what no user did.
+const SERVICE: &str = "watchdog-session";
 
 /// Seals what events carry, and opens it again.
 #[derive(Debug)]
@@ -47,13 +51,15 @@ impl EventKeys {
             .ok()
             .and_then(|plain| serde_json::from_slice(&plain).ok())
             .unwrap_or_default();
-        let actor = match identity {
-            Some(identity) => Actor::user(identity.user),
-            None => Actor::anonymous(),
+        let owner = identity.map(|identity| identity.user);
+        let (actor, owner) = match owner {
+            _ if !is_own_act(event) => (Actor::service(SERVICE), owner),
+            Some(user) => (Actor::user(user), None),
+            None => (Actor::anonymous(), None),
         };
         let (action, outcome) = named(&event.action);
         let mut entry = Entry::new(
-            entry_id(event.seed, event.index),
+            entry_id(event.seed, event.index, &event.action),
             timestamp(event.occurred_at),
             Category::Security,
             actor,
@@ -62,6 +68,9 @@ impl EventKeys {
         )
         .with_outcome(outcome)
         .with_client(client);
+        if let Some(owner) = owner {
+            entry = entry.with_detail("owner", owner);
+        }
         for (name, value) in &event.details {
             entry = match value.parse::<u64>() {
                 Ok(number) => entry.with_detail(name, number),
@@ -69,6 +78,19 @@ impl EventKeys {
             };
         }
         entry
+    }
+}
+
+/// Whether the user of the session did it. What time, the concurrent limit, the detection of reuse
+/// or somebody else did to the session is not laid at the user's door.
+fn is_own_act(event: &Event) -> bool {
+    let reason = event.details.iter().find(|(name, _)| name == "reason");
+    match &*event.action {
+        "expired" | "evicted" | "reuse" => false,
+        "revoked" => reason.is_some_and(|(_, reason)| {
+            [RevokeReason::Logout, RevokeReason::User].iter().any(|own| own.as_str() == reason)
+        }),
+        _ => true,
     }
 }
 
@@ -81,15 +103,14 @@ fn named(action: &str) -> (&str, Outcome) {
     }
 }
 
-/// The id of an event's entry: a function of the call and the position, so that every delivery,
-/// and every repeat of the call, carries the same one.
-fn entry_id(seed: [u8; 16], index: u32) -> Uuid {
-    if index == 0 {
-        return Uuid::from_bytes(seed);
-    }
+/// The id of an event's entry: a function of the call, the position and what happened, so that every
+/// delivery carries the same one. A repeat of a call that finds things changed reports something
+/// else (a rotation first, a reuse the second time), and that is an entry of its own.
+fn entry_id(seed: [u8; 16], index: u32, action: &str) -> Uuid {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&seed);
     context.update(&index.to_be_bytes());
+    context.update(action.as_bytes());
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&seed[..6]);
     bytes[6..].copy_from_slice(&context.finish().as_ref()[..10]);
@@ -115,9 +136,11 @@ mod tests {
     fn ids_are_stable_distinct_and_version_seven() {
         let keys = EventKeys::new(&RootKeys::ephemeral().unwrap()).unwrap();
         let seed = keys.outbox(&Client::unknown(), 1_767_225_600_000).unwrap().seed;
-        let ids: Vec<_> = (0..4).map(|index| entry_id(seed, index)).collect();
-        let again: Vec<_> = (0..4).map(|index| entry_id(seed, index)).collect();
+        let ids: Vec<_> = (0..4).map(|index| entry_id(seed, index, "rotated")).collect();
+        let again: Vec<_> = (0..4).map(|index| entry_id(seed, index, "rotated")).collect();
         assert_eq!(ids, again);
+        // A rotation whose answer was lost, and the theft that its repeat looks like.
+        assert!(!ids.contains(&entry_id(seed, 0, "reuse")));
         for (position, id) in ids.iter().enumerate() {
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_767_225_600);
@@ -140,10 +163,57 @@ mod tests {
             details: vec![("age".into(), "7".into()), ("reason".into(), "x".into())],
         };
         let entry = keys.entry(9, &event);
-        assert_eq!(entry.actor, Actor::anonymous());
+        assert_eq!(entry.actor, Actor::service("watchdog-session"));
         assert_eq!(entry.action, "session.refresh_token_reused");
         assert_eq!(entry.outcome, Outcome::Denied);
         assert_eq!(entry.details["age"], 7);
         assert_eq!(entry.details["reason"], "x");
+    }
+
+    #[test]
+    fn only_what_the_user_did_has_the_user_as_its_actor() {
+        let keys = EventKeys::new(&RootKeys::ephemeral().unwrap()).unwrap();
+        let identity = Identity {
+            user: "alice".into(),
+            roles: Vec::new(),
+            ip: None,
+            user_agent: None,
+            created_at: 1,
+            absolute_deadline: 2,
+            idle_timeout: 1,
+        };
+        let mut event = Event {
+            action: String::new(),
+            occurred_at: 1,
+            session: crate::SessionId::from_bytes([1; 16]),
+            user: [2; 16],
+            seed: [3; 16],
+            index: 0,
+            sealed: Vec::new(),
+            client: Vec::new(),
+            details: Vec::new(),
+        };
+        event.sealed = identity.seal(&keys.records, event.place(9)).unwrap();
+        let mut actor = |action: &str, reason: Option<RevokeReason>| {
+            event.action = action.into();
+            event.details = reason
+                .map(|reason| ("reason".into(), reason.as_str().into()))
+                .into_iter()
+                .collect();
+            let entry = keys.entry(9, &event);
+            (entry.actor, entry.details.get("owner").cloned())
+        };
+        let own = (Actor::user("alice"), None);
+        for action in ["issued", "rotated", "kept", "grace", "repaired"] {
+            assert_eq!(actor(action, None), own, "{action}");
+        }
+        assert_eq!(actor("revoked", Some(RevokeReason::Logout)), own);
+        assert_eq!(actor("revoked", Some(RevokeReason::User)), own);
+        let not_own = (Actor::service("watchdog-session"), Some("alice".into()));
+        for action in ["expired", "evicted", "reuse", "revoked"] {
+            assert_eq!(actor(action, None), not_own, "{action}");
+        }
+        assert_eq!(actor("revoked", Some(RevokeReason::Administrator)), not_own);
+        assert_eq!(actor("revoked", Some(RevokeReason::CredentialsChanged)), not_own);
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use watchdog_core::HealthCheck;
 use watchdog_core::health::{CheckReport, Status};
 
-use crate::pump::Pump;
+use crate::pump::{Backlog, Pump};
 use crate::store::SessionStore;
 
 /// Checks the store, and that events reach the audit sink.
@@ -26,13 +26,18 @@ impl SessionHealth {
 impl HealthCheck for SessionHealth {
     async fn check(&self) -> CheckReport {
         let report = self.store.check().await;
-        match self.pump.as_ref().and_then(|pump| pump.failing()) {
-            Some(buckets) if report.status == Status::Pass => {
-                let waiting = f64::from(u32::try_from(buckets).unwrap_or(u32::MAX));
-                CheckReport::warn("session events wait for the audit sink")
-                    .with_observation("buckets_waiting", waiting)
+        let backlog = self.pump.as_ref().map(|pump| pump.backlog()).unwrap_or_default();
+        let message = match backlog {
+            _ if report.status != Status::Pass => return report,
+            Backlog { refused: 1.., .. } => {
+                "the audit sink refused session events; they stay in the store"
             }
-            _ => report,
-        }
+            Backlog { buckets: 1.., .. } => "session events wait for the audit sink",
+            _ => return report,
+        };
+        CheckReport::warn(message)
+            .with_observation("buckets_waiting", backlog.buckets.into())
+            .with_observation("events_refused", backlog.refused.into())
+            .with_observation("events_unread", backlog.unread.into())
     }
 }

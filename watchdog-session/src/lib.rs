@@ -42,15 +42,17 @@
 //! | round trips | issue 1, authenticate 1 (a plain `HMGET`), rotate 1, revoke 1, access token 0, forged token 0 |
 //! | forging a token | 128-bit tag and 128-bit secret, of which only SHA-256 is stored |
 //! | parallel refreshes | up to 65 of one token within 10 s get the same successor; then refused, not revoked |
-//! | replaced token, 10 s later, from another network or browser family, or two generations old | session revoked, one event, in the same step |
-//! | thief in the same network with the same browser family within 10 s | gets the same successor; found out at the next rotation of either |
+//! | replaced token, presented 10 s later, from another network or browser family, or two generations old | session revoked, one event, in the same step |
+//! | thief in the same network with the same browser family within 10 s | gets the same successor; found out when the other one uses the replaced token after the grace period |
+//! | lost reply to a refresh, then no connection for longer than the grace period | the honest session is revoked: the old token looks stolen; raise the grace up to 60 s |
 //! | failover that lost up to 8 rotations | repaired, with an event; beyond that the token is refused |
 //! | failover that lost a revocation | the session lives on: revoke again |
 //! | concurrent limit | never exceeded, at any instant a reader sees; counted per `SECRET_KEY` while one is rotated |
 //! | idle timeout | up to `max(60 s, timeout/30)` early, never late by more than an answer of Redis takes |
 //! | revoked session | refused at once; an access token lives on for at most its 300 s |
 //! | clocks | ours may be set wrong; shards of a Cluster must agree, access tokens allow 5 s |
-//! | events | at least once, with stable ids, kept in Redis until the audit sink has them |
+//! | events | at least once, with stable ids, kept in Redis until the audit sink has them; what a dead process left, within 5 minutes of another one's work |
+//! | Redis at `maxmemory`, `noeviction` | logins are refused; revocation, refresh and reuse detection go on |
 //!
 //! Whoever can write to Redis can end sessions and undo changes to a record; [`wire`] says exactly
 //! what. They cannot make, lengthen, move or read one.
@@ -111,7 +113,7 @@ pub mod wire;
 #[cfg(feature = "axum")]
 pub mod web;
 
-pub use config::{MAX_CONCURRENT_LIMIT, MAX_GRACE, SessionConfig, StoreKind};
+pub use config::{MAX_CONCURRENT_LIMIT, MAX_GRACE, MAX_LIFETIME, SessionConfig, StoreKind};
 pub use error::{Error, ErrorKind, Result};
 pub use health::SessionHealth;
 pub use place::{BUCKETS, Location, Place, SessionId};

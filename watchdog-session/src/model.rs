@@ -29,6 +29,10 @@ pub struct UserSessions {
     /// Latest creation time of any single session revoked so far. A session made up to this time is
     /// not stored, so that a repeated login cannot bring back what was revoked in between.
     pub revoked: Millis,
+    /// Sessions that a later login evicted, with their creation times, for as long as the call that
+    /// made one may come in again: it must not come back and evict in its turn. Unlike
+    /// [`revoked`](Self::revoked) this refuses no login that is under way at the same time.
+    pub evicted: BTreeMap<SessionId, Millis>,
     /// When all of it may be forgotten.
     pub expires_at: Millis,
 }
@@ -47,15 +51,20 @@ impl UserSessions {
             let stored = Created::Stored { now, expired: 0, evicted: 0 };
             return log.with(if same { stored } else { Created::Taken { now } });
         }
+        if self.evicted.contains_key(&session) {
+            return log.with(Created::Stored { now, expired: 0, evicted: 0 });
+        }
         let Some(common) = Common::decode(&request.record) else {
             return log.with(Created::Taken { now });
         };
         let floor = self.not_before.max(self.revoked);
-        if common.created_at <= floor || now.abs_diff(common.created_at) > request.tolerance {
+        let is_repeatable = |created: Millis| now.abs_diff(created) <= request.tolerance;
+        if common.created_at <= floor || !is_repeatable(common.created_at) {
             return log.with(Created::Skewed { now, floor });
         }
         let expired = self.prune(now, &mut log);
-        let evicted = self.evict(request.limit, &mut log);
+        self.evicted.retain(|_, &mut created| is_repeatable(created));
+        let evicted = self.evict(request.limit, is_repeatable, &mut log);
         self.records.insert(session, request.record.clone());
         self.expires_at = self.expires_at.max(common.absolute_deadline.saturating_add(SLACK));
         log.add("issued", session, &request.record, &[]);
@@ -169,10 +178,18 @@ impl UserSessions {
     }
 
     /// Makes room for one more.
-    fn evict(&mut self, limit: u32, log: &mut Log<'_>) -> u32 {
+    fn evict(
+        &mut self,
+        limit: u32,
+        is_repeatable: impl Fn(Millis) -> bool,
+        log: &mut Log<'_>,
+    ) -> u32 {
         let mut evicted = 0;
         let beyond = (self.records.len() + 1).saturating_sub(limit as usize);
-        for (_, session) in self.by_age().into_iter().take(beyond) {
+        for (common, session) in self.by_age().into_iter().take(beyond) {
+            if is_repeatable(common.created_at) {
+                self.evicted.insert(session, common.created_at);
+            }
             if let Some(record) = self.records.remove(&session) {
                 log.add("evicted", session, &record, &[]);
                 evicted += 1;

@@ -9,8 +9,15 @@
 //! (one round trip each, so one outside a rotation). A retired key must therefore stay in
 //! `SECRET_KEY_PREVIOUS` for the absolute lifetime of a session, 8 h by default; taken out earlier,
 //! the sessions under it end at once, because the keys of their tokens leave with it: nothing stays
-//! alive that cannot be found. The concurrent limit counts per location key: during a rotation a
-//! user may hold as many sessions from before it as from after it.
+//! alive that cannot be found.
+//!
+//! Rotate a key in three steps, each on *every* instance before the next: first add the new key to
+//! `*_PREVIOUS`, so that all accept what it will make; then promote it and put the old one into
+//! `*_PREVIOUS`; retire the old one when nothing made with it lives. Promoted at once, the tokens of
+//! the first instance to know the new key are refused by the others.
+//!
+//! The concurrent limit counts per location key: during a rotation a user may hold as many sessions
+//! from before it as from after it.
 
 use std::fmt;
 use std::str::FromStr;

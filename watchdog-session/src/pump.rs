@@ -1,6 +1,11 @@
 //! Moves events from the outbox to the audit sink, at least once.
 
-use std::collections::BTreeSet;
+mod sweep;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,10 +20,10 @@ const BATCH: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Delivers the events of the buckets this process changed.
+/// Delivers the events of the buckets this process changed, and now and then of all buckets.
 ///
 /// An event leaves the outbox when the sink has it. A process that dies leaves its events there;
-/// the next change in the bucket, by whatever process, delivers them with its own.
+/// the next change in the bucket or the next sweep, by whatever process, delivers them.
 #[derive(Debug)]
 pub(crate) struct Pump {
     store: Arc<dyn SessionStore>,
@@ -32,8 +37,29 @@ pub(crate) struct Pump {
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeSet<u16>,
+    /// What stays behind in a bucket, as of the last look into it.
+    left: BTreeMap<u16, Left>,
     is_running: bool,
+    is_sweeping: bool,
     is_failing: bool,
+}
+
+/// Events that a delivery leaves in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Left {
+    refused: u32,
+    unread: u32,
+}
+
+/// What is not delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    /// Buckets that wait, when the last delivery failed.
+    pub(crate) buckets: u32,
+    /// Events that the sink will never take.
+    pub(crate) refused: u32,
+    /// Events that only a newer release can read.
+    pub(crate) unread: u32,
 }
 
 impl Pump {
@@ -45,44 +71,66 @@ impl Pump {
         Self { store, sink, keys, state: Mutex::default(), gate: tokio::sync::Mutex::default() }
     }
 
-    /// Says that a bucket has events, and starts the delivery unless it runs.
+    /// Says that a bucket may have events, and starts the delivery unless it runs.
     pub(crate) fn wake(self: &Arc<Self>, bucket: u16) {
+        self.state().waiting.insert(bucket);
+        self.start();
+    }
+
+    fn start(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let mut state = self.state();
-        state.waiting.insert(bucket);
-        if state.is_running {
-            return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if !state.is_running && !state.waiting.is_empty() {
             state.is_running = true;
             runtime.spawn(run(Arc::downgrade(self)));
         }
-    }
-
-    /// Delivers what waits. What fails waits on.
-    pub(crate) async fn deliver(&self) -> Result<()> {
-        let _one = self.gate.lock().await;
-        loop {
-            let Some(bucket) = self.state().waiting.pop_first() else {
-                self.state().is_failing = false;
-                return Ok(());
-            };
-            if let Err(error) = self.deliver_bucket(bucket).await {
-                let mut state = self.state();
-                state.waiting.insert(bucket);
-                state.is_failing = true;
-                return Err(error);
-            }
+        if !state.is_sweeping {
+            state.is_sweeping = true;
+            runtime.spawn(sweep::run(Arc::downgrade(self)));
         }
     }
 
-    /// How many buckets wait, when the last delivery failed.
-    pub(crate) fn failing(&self) -> Option<usize> {
-        let state = self.state();
-        state.is_failing.then_some(state.waiting.len())
+    /// Delivers what waits, each bucket once, whatever becomes of the others. What fails waits on.
+    pub(crate) async fn deliver(&self) -> Result<()> {
+        let _one = self.gate.lock().await;
+        let mut failed = BTreeSet::new();
+        let mut first = None;
+        while let Some(taken) = self.take_except(&failed) {
+            match self.deliver_bucket(taken.bucket).await {
+                Ok(left) => taken.delivered(left),
+                Err(error) => {
+                    failed.insert(taken.bucket);
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        self.state().is_failing = !failed.is_empty();
+        first.map_or(Ok(()), Err)
     }
 
-    async fn deliver_bucket(&self, bucket: u16) -> Result<()> {
+    /// What is not delivered, as far as this process knows.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let state = self.state();
+        let waiting = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
+        let mut backlog =
+            Backlog { buckets: if state.is_failing { waiting } else { 0 }, ..Backlog::default() };
+        for left in state.left.values() {
+            backlog.refused = backlog.refused.saturating_add(left.refused);
+            backlog.unread = backlog.unread.saturating_add(left.unread);
+        }
+        backlog
+    }
+
+    fn take_except(&self, failed: &BTreeSet<u16>) -> Option<Taken<'_>> {
+        let mut state = self.state();
+        let bucket = state.waiting.difference(failed).next().copied()?;
+        state.waiting.remove(&bucket);
+        Some(Taken { pump: self, bucket, is_delivered: false })
+    }
+
+    async fn deliver_bucket(&self, bucket: u16) -> Result<Left> {
         let mut after: Option<String> = None;
+        let mut left = Left::default();
         loop {
             let batch = self.store.events(bucket, after.as_deref(), BATCH).await?;
             let mut delivered = Vec::with_capacity(batch.len());
@@ -90,6 +138,7 @@ impl Pump {
             for stored in &batch {
                 let Some(event) = &stored.event else {
                     // Of a newer release: a process of that release delivers it.
+                    left.unread += 1;
                     telemetry::event("unread");
                     continue;
                 };
@@ -100,6 +149,7 @@ impl Pump {
                         break;
                     }
                     Err(error) => {
+                        left.refused += 1;
                         telemetry::event("refused");
                         tracing::error!(%error, action = event.action, "the audit sink refused a session event; it stays in the outbox");
                     }
@@ -113,7 +163,7 @@ impl Pump {
                 return Err(error.into());
             }
             if batch.len() < BATCH as usize {
-                return Ok(());
+                return Ok(left);
             }
             after = batch.last().map(|stored| stored.handle.clone());
         }
@@ -128,6 +178,34 @@ impl Pump {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bucket whose events are being delivered. It goes back to those that wait when the delivery
+/// fails or is given up half-way.
+struct Taken<'a> {
+    pump: &'a Pump,
+    bucket: u16,
+    is_delivered: bool,
+}
+
+impl Taken<'_> {
+    fn delivered(mut self, left: Left) {
+        self.is_delivered = true;
+        let mut state = self.pump.state();
+        if left == Left::default() {
+            state.left.remove(&self.bucket);
+        } else {
+            state.left.insert(self.bucket, left);
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.is_delivered {
+            self.pump.state().waiting.insert(self.bucket);
+        }
     }
 }
 

@@ -10,6 +10,10 @@ pub const GRACE_LIMIT: u16 = 64;
 /// Most generations a token may be ahead of the store: what a failover may have lost.
 pub const REPAIR_DISTANCE: u32 = 8;
 
+/// How late a repeated call may come in and still be judged by when it was first made, in
+/// milliseconds.
+pub const REPEAT_WINDOW: Millis = 10_000;
+
 /// What a genuine refresh token led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -90,6 +94,10 @@ pub struct Presented {
     pub client: [u8; 16],
     /// Random mark of this call.
     pub nonce: [u8; 8],
+    /// When this call was made, by the caller's idea of the store's time; `u64::MAX` when it
+    /// has none. A repeat carries the same, so that it does not fall out of the grace period on its
+    /// way. Believed for [`REPEAT_WINDOW`].
+    pub made_at: Millis,
     /// Keyed digest of the address, when it must be the one the session was issued to.
     pub ip: Option<[u8; 16]>,
     /// Keyed digest of the agent family, when it must be the one the session was issued to.
@@ -147,7 +155,8 @@ fn by_lineage(header: &Header, presented: &Presented, rules: &Rules, now: Millis
     let just_replaced = presented.generation.checked_add(1) == Some(header.generation)
         && presented.digest == header.previous_digest
         && presented.successor == header.current_digest;
-    let in_grace = now.saturating_sub(header.rotated_at) < rules.grace
+    let made_at = presented.made_at.clamp(now.saturating_sub(REPEAT_WINDOW), now);
+    let in_grace = made_at.saturating_sub(header.rotated_at) < rules.grace
         && presented.client == header.rotated_by;
     match (just_replaced && in_grace, header.grace_used < rules.grace_limit) {
         (true, true) => Verdict::Grace,
@@ -210,6 +219,7 @@ mod tests {
             successor: [30; 32],
             client: [7; 16],
             nonce: [9; 8],
+            made_at: Millis::MAX,
             ip: None,
             agent: None,
         }
@@ -277,6 +287,26 @@ mod tests {
         let next = apply(decision, &header, &previous(), NOW + 9_999).unwrap();
         assert_eq!((next.grace_used, next.generation, next.nonce), (1, 7, header.nonce));
         assert_eq!(verdict(&header, &previous(), NOW + 10_000), Verdict::Reuse);
+    }
+
+    /// The token is presented 9.9 s after its replacement, the answer is lost, and the same call
+    /// comes in again 0.2 s later: no theft.
+    #[test]
+    fn a_call_made_within_the_grace_period_is_judged_by_when_it_was_made() {
+        let mut header = header();
+        header.rotated_at = NOW;
+        let call = Presented { made_at: NOW + 9_900, ..previous() };
+        assert_eq!(verdict(&header, &call, NOW + 9_900), Verdict::Grace);
+        assert_eq!(verdict(&header, &call, NOW + 10_100), Verdict::Grace);
+        assert_eq!(verdict(&header, &call, NOW + 19_999), Verdict::Grace);
+        // Nobody's word is taken for longer, nor for a time to come.
+        assert_eq!(verdict(&header, &call, NOW + 20_000), Verdict::Reuse);
+        let later = Presented { made_at: NOW + 10_000, ..previous() };
+        assert_eq!(verdict(&header, &later, NOW + 9_999), Verdict::Grace);
+        assert_eq!(verdict(&header, &later, NOW + 10_000), Verdict::Reuse);
+        let rules = Rules { grace: 0, ..RULES };
+        let early = Presented { made_at: NOW - 1, ..previous() };
+        assert_eq!(decide(&header, &early, &rules, NOW).verdict, Verdict::Reuse);
     }
 
     #[test]

@@ -167,6 +167,23 @@ impl Sessions {
         }
     }
 
+    /// Looks for events that other processes left in the store when they died, and delivers them
+    /// with those of this process. It happens by itself, at the first change that this process
+    /// makes and then every 5 minutes, with an audit sink only. 1024 small reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sessions::deliver_events`].
+    pub async fn sweep_events(&self) -> Result<()> {
+        match &self.inner.pump {
+            Some(pump) => {
+                pump.sweep().await?;
+                pump.deliver().await
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A check of the store and of the delivery of events.
     pub fn health(&self) -> SessionHealth {
         SessionHealth::new(Arc::clone(&self.inner.store), self.inner.pump.clone())
@@ -197,19 +214,15 @@ impl Inner {
         }
     }
 
-    /// Says that a call has left events in a bucket.
-    fn wake(&self, place: Place) {
-        if let Some(pump) = &self.pump {
-            pump.wake(place.location.bucket);
-        }
+    /// Before a call that may leave events.
+    fn waking(&self, place: Place) -> Waking<'_> {
+        Waking { pump: self.pump.as_ref(), bucket: place.location.bucket }
     }
 
     async fn revoke(&self, place: Place, reason: RevokeReason, client: &Client) -> Result<bool> {
         let request = Revoke { place, reason: reason.as_str(), outbox: self.outbox(client)? };
+        let _waking = self.waking(place);
         let revoked = self.store.revoke(&request).await?;
-        if revoked.was != Life::Gone {
-            self.wake(place);
-        }
         Ok(revoked.was == Life::Alive)
     }
 
@@ -286,6 +299,28 @@ impl Inner {
 
     fn with_touching<T>(&self, change: impl FnOnce(&mut HashSet<SessionId>) -> T) -> T {
         change(&mut self.touching.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Says when it goes that a bucket may have events: also when the call failed, was given up, or
+/// found nothing to do. Its script may have run, and a repeat of it finds the work done.
+struct Waking<'a> {
+    pump: Option<&'a Arc<Pump>>,
+    bucket: u16,
+}
+
+impl Waking<'_> {
+    /// The answer says that there are none.
+    fn cancel(mut self) {
+        self.pump = None;
+    }
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        if let Some(pump) = self.pump {
+            pump.wake(self.bucket);
+        }
     }
 }
 

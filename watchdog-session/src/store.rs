@@ -110,7 +110,7 @@ pub struct Create {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Created {
-    /// It is stored.
+    /// It is stored; or it was, by this very call, and a later login has evicted it since.
     Stored {
         /// The store's time.
         now: Millis,

@@ -45,11 +45,13 @@ macro_rules! session_store_tests {
             a_login_removes_what_has_expired
             a_creation_time_that_is_off_is_refused
             a_repeated_create_does_not_bring_back_what_was_revoked
+            a_repeated_create_does_not_bring_back_what_was_evicted
             use_is_noted_once_an_interval
             an_expired_session_is_removed_by_whoever_finds_it
             a_rotation_replaces_the_token
             a_repeated_rotation_gets_the_same_answer
             a_replaced_token_has_its_grace
+            a_repeated_grace_call_is_no_reuse
             an_old_token_ends_the_session
             a_token_ahead_of_the_store_repairs_it
             a_refused_token_changes_nothing
@@ -185,6 +187,7 @@ impl Sample {
             successor: digest(generation + 1),
             client: [7; 16],
             nonce,
+            made_at: Millis::MAX,
             ip: None,
             agent: None,
         };

@@ -14,7 +14,8 @@
 //!
 //! Fields of the hash: `s:` and the session id in 32 hexadecimal digits → record; `e` → not-before
 //! stamp: sessions created up to then are revoked; `r` → latest creation time of any single session
-//! revoked so far: a login up to then is not stored. Both are milliseconds in decimal.
+//! revoked so far: a login up to then is not stored; `x:` and a session id → creation time of an evicted session: a
+//! repeat of its login, up to 10 s late, stores nothing. All three are milliseconds in decimal.
 //!
 //! `HMAC-SHA-256(K, user id)` under the key *session/location/v1* gives the locator (bytes 0 to 15)
 //! and the bucket (bytes 16 and 17, modulo 1024).
@@ -77,11 +78,12 @@
 //!
 //! Fields of an entry: `v` = 1, `action`, `at` (ms), `session`, `user` (locator), `seed` (16),
 //! `index`, `sealed` (the sealed part of the record), `client` (sealed under *session/event/v1* with
-//! the seed as associated data), and details as `d:name`. The id of the audit entry is the seed, a
-//! UUID of version 7 that the caller made, for `index` 0; else its first 6 bytes and
-//! `SHA-256(seed | index (4))`, with the marks of version 7.
+//! the seed as associated data), and details as `d:name`. The id of the audit entry is a UUID of
+//! version 7: the first 6 bytes of the seed, which the caller made as one, then
+//! `SHA-256(seed | index (4) | action)`, with the marks of version 7.
 //!
 //! # Scripts
 //!
 //! `session.create.v1`, `session.touch.v1`, `session.rotate.v1`, `session.revoke.v1`,
-//! `session.time.v1`. Keys: the hash, the stream. A change of arguments or answers is a new version.
+//! `session.time.v1`. Keys: the hash, the stream. All but the
+//! first carry the flag `allow-oom` (Redis 7.0): a full server refuses logins and ends sessions. A change of arguments or answers is a new version.

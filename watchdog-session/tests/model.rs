@@ -18,9 +18,9 @@ use watchdog_storage::testing::redis::shared;
 enum Operation {
     Create { slot: u8, state: State, limit: u32 },
     Touch { slot: u8, interval: u64 },
-    Rotate { slot: u8, generation: u32, stranger: u8, grace: u64, rotate: bool },
+    Rotate { slot: u8, generation: u32, stranger: u8, grace: u64, rotate: bool, made: Option<u64> },
     Revoke { slot: u8 },
-    Repeat,
+    Repeat { back: usize },
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ struct State {
     newer_version: bool,
 }
 
+#[derive(Clone)]
 enum Call {
     Create(Create),
     Touch(Touch),
@@ -46,7 +47,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         prop::sample::select(vec![0, 0, 1, 2000, 90_000]),
         prop::bool::weighted(0.1),
         0..6_u32,
-        prop::sample::select(vec![0, 5000, 20_000]),
+        prop::sample::select(vec![0, 5000, 12_000, 20_000]),
         prop::sample::select(vec![0, 63, 64]),
         prop::bool::weighted(0.05),
     )
@@ -64,12 +65,13 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         1 => (slot(), prop::sample::select(vec![0, 1_000_000]))
             .prop_map(|(slot, interval)| Operation::Touch { slot, interval }),
         6 => (slot(), 0..16_u32, prop::sample::select(vec![0, 0, 0, 1, 2, 3]),
-              prop::sample::select(vec![0, 10_000, 10_000]), prop::bool::weighted(0.9))
-            .prop_map(|(slot, generation, stranger, grace, rotate)| {
-                Operation::Rotate { slot, generation, stranger, grace, rotate }
+              prop::sample::select(vec![0, 10_000, 10_000]), prop::bool::weighted(0.9),
+              prop::option::of(prop::sample::select(vec![0, 100, 5_000, 9_000, 30_000])))
+            .prop_map(|(slot, generation, stranger, grace, rotate, made)| {
+                Operation::Rotate { slot, generation, stranger, grace, rotate, made }
             }),
         1 => slot().prop_map(|slot| Operation::Revoke { slot }),
-        1 => Just(Operation::Repeat),
+        2 => (0..4_usize).prop_map(|back| Operation::Repeat { back }),
     ];
     prop::collection::vec(one, 1..40)
 }
@@ -78,24 +80,27 @@ struct Run<'a> {
     store: &'a dyn SessionStore,
     model: UserSessions,
     slots: Vec<Sample>,
-    last: Option<Call>,
+    calls: Vec<Call>,
     events: Vec<Event>,
 }
 
 impl Run<'_> {
     async fn operation(&mut self, operation: &Operation) {
         let call = match operation {
-            Operation::Repeat => match self.last.take() {
-                Some(call) => call,
+            Operation::Repeat { back } => match self.calls.iter().rev().nth(*back) {
+                Some(call) => call.clone(),
                 None => return,
             },
             Operation::Create { slot, state, limit } => self.creation(*slot, state, *limit).await,
             Operation::Touch { slot, interval } => Call::Touch(self.slot(*slot).touch(*interval)),
             Operation::Revoke { slot } => Call::Revoke(self.slot(*slot).revoke()),
-            Operation::Rotate { slot, generation, stranger, grace, rotate } => {
+            Operation::Rotate { slot, generation, stranger, grace, rotate, made } => {
                 let mut call = self.slot(*slot).rotate(*generation);
                 call.rules.grace = *grace;
                 call.rules.rotate = *rotate;
+                if let Some(ago) = made {
+                    call.presented.made_at = time_of(self.store).await - ago;
+                }
                 match stranger {
                     1 => call.presented.client = [8; 16],
                     2 => call.presented.ip = Some([8; 16]),
@@ -106,7 +111,7 @@ impl Run<'_> {
             }
         };
         self.call(&call).await;
-        self.last = Some(call);
+        self.calls.push(call);
         self.compare().await;
     }
 
@@ -183,7 +188,7 @@ async fn agree(store: &dyn SessionStore, operations: &[Operation]) {
         store,
         model: UserSessions::default(),
         slots: (0..4).map(|_| Sample::new(location, now)).collect(),
-        last: None,
+        calls: Vec::new(),
         events: Vec::new(),
     };
     for operation in operations {

@@ -1,9 +1,9 @@
-//! Sessions behind a connection that loses replies.
+//! Sessions behind a connection that loses replies, and on a server that is full.
 
 mod support;
 
 use support::{bench, client};
-use watchdog_session::{RevokeReason, SessionConfig, Verdict};
+use watchdog_session::{ErrorKind, RevokeReason, SessionConfig, Subject, Verdict};
 use watchdog_storage::testing::proxy::{Fault, FaultProxy};
 use watchdog_storage::testing::redis::{RedisServer, is_available};
 
@@ -62,4 +62,30 @@ async fn a_login_whose_reply_is_lost_is_one_session() {
     assert!(bench.sessions.authenticate(second.session_token.expose(), &client()).await.is_err());
     let actions = bench.actions_of(second.session.id()).await;
     assert_eq!(actions, ["session.issued", "session.revoked"]);
+}
+
+/// At `maxmemory` a server under `noeviction` refused the first write of a revocation: of all times
+/// when somebody floods it, nobody could be logged out and no theft ended a session.
+#[tokio::test]
+async fn a_full_server_refuses_logins_and_still_ends_sessions() {
+    if !is_available() {
+        return;
+    }
+    let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+    let config = SessionConfig { grace: std::time::Duration::ZERO, ..SessionConfig::default() };
+    let bench = bench(&server.url(), config).await;
+    let (left, stolen) = (bench.issue("left").await, bench.issue("stolen").await);
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = bench.sessions.issue(Subject::user("new"), &client()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    let session = bench.sessions.authenticate(left.session_token.expose(), &client()).await;
+    assert!(bench.sessions.revoke(&session.unwrap(), RevokeReason::Logout).await.unwrap());
+    let token = stolen.refresh_token.expose();
+    assert_eq!(bench.sessions.rotate(token, &client()).await.unwrap().verdict, Verdict::Rotated);
+    let theft = bench.sessions.rotate(token, &client()).await.unwrap_err();
+    assert_eq!(theft.kind(), ErrorKind::Reused);
+    let actions = bench.actions_of(stolen.session.id()).await;
+    assert_eq!(actions, ["session.issued", "session.rotated", "session.refresh_token_reused"]);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert!(bench.sessions.issue(Subject::user("new"), &client()).await.is_ok());
 }

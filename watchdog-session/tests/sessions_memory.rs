@@ -199,7 +199,7 @@ async fn a_stolen_refresh_token_ends_the_session_with_exactly_one_event() {
     let wanted = ["session.issued", "session.rotated", "session.refresh_token_reused"];
     assert_eq!(bench.actions().await, wanted);
     let entry = bench.sink.entries().pop().unwrap();
-    assert_eq!((entry.outcome, &*entry.actor.id), (Outcome::Denied, "alice"));
+    assert_eq!((entry.outcome, &*entry.actor.id), (Outcome::Denied, "watchdog-session"));
     assert_eq!(entry.client, client());
     assert_eq!(entry.resource.id, issued.session.id().to_string());
     assert_eq!((&entry.details["presented"], &entry.details["generation"]), (&0.into(), &1.into()));

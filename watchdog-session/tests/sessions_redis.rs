@@ -182,7 +182,7 @@ async fn parallel_logins_never_exceed_the_limit() {
     let server = RedisServer::start();
     let bench = bench(&server.url(), SessionConfig::default()).await;
     bench.issue("crowd").await;
-    let keys = keys(&server, "wd:u:*");
+    let keys = keys(&server, "*:u:*");
     assert_eq!(keys.len(), 1);
     let logins = tokio::spawn({
         let sessions = bench.sessions.clone();
@@ -379,7 +379,7 @@ async fn whoever_writes_to_redis_cannot_lengthen_move_or_make_a_session() {
     };
     let key_of = |issued: &watchdog_session::Issued| {
         let field = format!("s:{}", issued.session.id());
-        let all = keys(&server, "wd:u:*");
+        let all = keys(&server, "*:u:*");
         let has = |key: &String| server.command(&["HEXISTS", key, &field]).text() == "1";
         (all.into_iter().find(has).unwrap(), field)
     };
@@ -435,7 +435,7 @@ async fn a_not_before_stamp_revokes_what_is_older_and_nothing_newer() {
     let server = RedisServer::start();
     let bench = bench(&server.url(), SessionConfig::default()).await;
     let old = bench.issue("alice").await;
-    let key = keys(&server, "wd:u:*").remove(0);
+    let key = keys(&server, "*:u:*").remove(0);
     let stamp = "local t = redis.call('TIME') redis.call('HSET', KEYS[1], 'e', \
                  string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)))";
     server.command(&["EVAL", stamp, "1", &key]);
@@ -463,7 +463,7 @@ async fn every_user_key_has_a_time_to_live_and_events_leave() {
             bench.sessions.revoke(&issued.session, RevokeReason::Logout).await.unwrap();
         }
     }
-    let all = keys(&server, "wd:u:*");
+    let all = keys(&server, "*:u:*");
     assert_eq!(all.len(), 20);
     for key in all {
         let ttl: u64 = server.command(&["PTTL", &key]).text().parse().unwrap();
@@ -471,7 +471,7 @@ async fn every_user_key_has_a_time_to_live_and_events_leave() {
     }
     bench.sessions.deliver_events().await.unwrap();
     assert_eq!(bench.sink.entries().len(), 50);
-    for stream in keys(&server, "wd:ev:*") {
+    for stream in keys(&server, "*:ev:*") {
         assert_eq!(server.command(&["XLEN", &stream]).text(), "0");
     }
 }

@@ -28,8 +28,10 @@
 //! - A read begun after a put has returned sees it, on stores that promise it (S3 does).
 //! - [`Objects::put_if_absent`] has one winner on the memory and local back ends. On S3 that rests
 //!   on the store's `If-None-Match: *`; [`Objects::probe_create_only`] tells whether it honours it.
-//! - A call in the foreground ends within `retry_budget` + `request_timeout` + 1 s, by default 16 s;
-//!   see [`Budget`].
+//! - A call in the foreground ends within `retry_budget` + `request_timeout` + 1 s, by default 16 s,
+//!   whatever number of requests it takes; see [`Budget`]. Two calls take up to three times as long:
+//!   [`Objects::put_verified`] looks, writes and reads back, [`Objects::probe_create_only`] writes
+//!   twice and deletes.
 //! - Content is held in memory: 256 MiB at most, see [`Objects::with_max_size`].
 
 mod backend;
@@ -187,7 +189,7 @@ impl Objects {
     /// [`Objects::put_verified`] is safe to repeat.
     pub async fn put_if_absent(&self, key: &str, content: Bytes) -> Result<Put> {
         let path = self.writable(key, &content)?;
-        create::put_if_absent(self, key, &path, content).await
+        self.within("create", key, create::put_if_absent(self, key, &path, content)).await
     }
 
     /// Writes an object unless it is there already, reads it back and compares every byte.
@@ -277,10 +279,10 @@ impl Objects {
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`] for a prefix or key outside the rules or a limit of 0,
-    /// [`ErrorKind::Unexpected`] when the store does not list in key order, else what the store
+    /// [`ErrorKind::Unexpected`] when the store does not list in key order or repeats itself, else what the store
     /// says.
     pub async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page> {
-        list::page(self, prefix, after, limit).await
+        self.within("list", prefix, list::page(self, prefix, after, limit)).await
     }
 
     /// Whether the store refuses to create what exists. Writes an object twice under
@@ -331,6 +333,18 @@ impl Objects {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Holds a call of several requests to the deadline of one.
+    async fn within<T>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let deadline = self.backend.deadline(self.budget);
+        let outcome = tokio::time::timeout(deadline, call).await;
+        outcome.unwrap_or_else(|_| Err(error::out_of_time(operation, key, deadline)))
     }
 
     /// Runs one call of the store within the budget's deadline, translates its error and counts it.

@@ -273,6 +273,24 @@ async fn a_conflict_with_nothing_is_tried_again_and_never_taken_for_an_object() 
 }
 
 #[tokio::test]
+async fn a_create_has_one_deadline_for_all_its_requests() {
+    let server = S3Server::start().await.unwrap();
+    let objects = with(&server, |config| {
+        config.s3.request_timeout = Duration::from_millis(900);
+        config.s3.retry_budget = Duration::from_millis(100);
+    });
+    // A write and a look, three times over, would be all in all six seconds and more.
+    for _ in 0..10 {
+        server.fail_next(Fault::Conflict, 1);
+        server.fail_next(Fault::Slow(Duration::from_millis(700)), 1);
+    }
+    let started = Instant::now();
+    let result = objects.put_if_absent(KEY, content()).await;
+    assert!(started.elapsed() < Duration::from_millis(2600), "{:?} {result:?}", started.elapsed());
+    assert!(result.is_err(), "{result:?}");
+}
+
+#[tokio::test]
 async fn a_store_that_ignores_create_only_is_found_out() {
     let (server, objects) = server().await;
     assert!(objects.probe_create_only().await.unwrap());

@@ -8,7 +8,9 @@ use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
 use watchdog_storage::ErrorKind;
 use watchdog_storage::postgres::{DbConfig, Postgres, sqlx};
+use watchdog_storage::testing::eventually;
 use watchdog_storage::testing::postgres::{PostgresServer, shared};
+use watchdog_storage::testing::proxy::{Fault, FaultProxy};
 
 async fn migrator(name: &str) -> Migrator {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migrations").join(name);
@@ -119,6 +121,28 @@ async fn the_wait_for_another_process_is_bounded() {
     let config = DbConfig { migration_wait: Duration::from_secs(20), ..config };
     let postgres = Postgres::connect(&config).await.unwrap();
     postgres.migrate(&migrator("first").await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_does_not_hold_up_the_migrations_for_ever() {
+    let Some(server) = shared() else { return };
+    let direct = server.create_database();
+    let proxy = FaultProxy::start(direct.port).await.unwrap();
+    let config = DbConfig { host: Some("127.0.0.1".into()), port: proxy.port(), ..direct.clone() };
+    let postgres = Postgres::connect(&config).await.unwrap();
+    let mut other = Postgres::connect(&direct).await.unwrap().acquire().await.unwrap();
+    let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(i64::from_be_bytes(*b"wdmigrat"));
+    lock.execute(&mut *other).await.unwrap();
+    let before = proxy.bytes_to_server();
+    let migrating = tokio::spawn(async move { postgres.migrate(&migrator("first").await).await });
+    // A sign-in is some hundred bytes; what follows are the looks at the lock.
+    let looks = async || proxy.bytes_to_server() > before + 1_500;
+    eventually("it looks at the lock", Duration::from_secs(20), looks).await;
+    proxy.set(Fault::Freeze);
+    let ended = tokio::time::timeout(Duration::from_secs(20), migrating).await;
+    let error = ended.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CommandTimeout);
+    assert!(error.to_string().contains("did not answer"), "{error}");
 }
 
 #[tokio::test]

@@ -317,3 +317,24 @@ async fn closing_waits_for_connections_in_use_and_refuses_new_calls() {
     assert_eq!(postgres.acquire().await.unwrap_err().kind(), ErrorKind::Unavailable);
     eventually("nothing is left", LIMIT, async || server.clients(&database) == 0).await;
 }
+
+#[tokio::test]
+async fn a_commit_after_a_failed_statement_is_an_error_and_the_connection_goes_on() {
+    let Some(server) = shared() else { return };
+    let postgres = Postgres::connect(&sized(server.create_database(), 1, 0)).await.unwrap();
+    let mut connection = postgres.acquire().await.unwrap();
+    sqlx::query("CREATE TABLE kept (id int)").execute(&mut *connection).await.unwrap();
+    let mut transaction = connection.begin().await.unwrap();
+    sqlx::query("INSERT INTO kept VALUES (1)").execute(&mut *transaction).await.unwrap();
+    let passed_over = sqlx::query("SELECT 1 / 0").execute(&mut *transaction).await;
+    assert!(passed_over.is_err());
+    let error = transaction.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Precondition);
+    assert!(!error.is_retryable());
+    let mut connection = postgres.acquire().await.unwrap();
+    let row = sqlx::query("SELECT count(*) FROM kept").fetch_one(&mut *connection).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 0);
+    let mut transaction = connection.begin().await.unwrap();
+    sqlx::query("INSERT INTO kept VALUES (2)").execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+}

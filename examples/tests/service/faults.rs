@@ -72,7 +72,7 @@ async fn without_redis_the_cookie_is_kept_and_with_it_everything_works_again() {
 async fn a_redis_that_is_not_there_at_start_is_said_at_once() {
     let port = watchdog_storage::testing::free_port();
     let directory = tempfile::tempdir().unwrap();
-    let output = Command::new(program())
+    let output = Command::new(program("service"))
         .env_clear()
         .env("WATCHDOG_REDIS_URL", format!("redis://127.0.0.1:{port}"))
         .current_dir(directory.path())

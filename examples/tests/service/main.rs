@@ -1,6 +1,8 @@
-//! The reference service from outside: a process, HTTP, real servers.
+//! The quickstart and the reference service from outside: processes, HTTP, real servers.
 #![expect(clippy::unwrap_used, reason = "a test states what it expects")]
 
 mod faults;
+mod quickstart;
 mod running;
+mod servers;
 mod slice;

@@ -20,12 +20,12 @@ pub(crate) struct Service {
     client: Client,
 }
 
-/// The program. `cargo test -p watchdog-examples` builds the examples before it runs the tests; with
+/// The program of an example. `cargo test -p watchdog-examples` builds the examples before it runs the tests; with
 /// a filter such as `--test service` it does not, and `cargo build --example service` has to.
-pub(crate) fn program() -> PathBuf {
+pub(crate) fn program(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let program = test.parent().unwrap().parent().unwrap().join("examples/service");
-    assert!(program.is_file(), "run `cargo build --example service` first");
+    let program = test.parent().unwrap().parent().unwrap().join("examples").join(example);
+    assert!(program.is_file(), "run `cargo build --example {example}` first");
     program
 }
 
@@ -36,7 +36,7 @@ impl Service {
         let mut words = vec!["-i".to_owned()];
         words.push("WATCHDOG_EXAMPLE_ADDR=127.0.0.1:0".to_owned());
         words.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
-        words.push(program().display().to_string());
+        words.push(program("service").display().to_string());
         let process = ServerProcess::start(&directory, "KILL", "env", &words).unwrap();
         let mut address = None;
         wait_until("the service listens", PATIENCE, || {

@@ -7,12 +7,10 @@ use std::time::Duration;
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use watchdog_storage::testing::postgres;
-use watchdog_storage::testing::redis::RedisServer;
-use watchdog_storage::testing::s3::{self, S3Server};
 use watchdog_storage::testing::{eventually, require};
 
 use crate::running::{Answer, Login, Service, program};
+use crate::servers::RealServers;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_slice_on_embedded_back_ends() {
@@ -27,30 +25,13 @@ async fn the_slice_on_redis_postgres_and_s3() {
     if !require("redis-server", "the_slice_on_redis_postgres_and_s3") {
         return;
     }
-    let Some(postgres) = postgres::shared() else { return };
-    let db = postgres.create_database();
-    let redis = RedisServer::start();
-    let s3 = S3Server::start().await.unwrap();
-    let variables = BTreeMap::from([
-        ("WATCHDOG_REDIS_URL", redis.url()),
-        ("WATCHDOG_DB_HOST", db.host.unwrap()),
-        ("WATCHDOG_DB_PORT", db.port.to_string()),
-        ("WATCHDOG_DB_NAME", db.name.unwrap()),
-        ("WATCHDOG_DB_USER", db.user.unwrap()),
-        ("WATCHDOG_DB_SSL", "false".to_owned()),
-        ("WATCHDOG_STORAGE_TYPE", "s3".to_owned()),
-        ("WATCHDOG_S3_ENDPOINT", s3.address().to_string()),
-        ("WATCHDOG_S3_BUCKET", s3::BUCKET.to_owned()),
-        ("WATCHDOG_S3_ACCESS_KEY", s3::ACCESS_KEY.to_owned()),
-        ("WATCHDOG_S3_SECRET_KEY", s3::SECRET_KEY.to_owned()),
-        ("WATCHDOG_S3_SECURE", "false".to_owned()),
-    ]);
-    let service = Service::start(&variables);
+    let Some(servers) = RealServers::start().await else { return };
+    let service = Service::start(&servers.variables());
     slice(&service).await;
     for name in ["redis", "db", "storage"] {
         assert_eq!(service.status(&format!("/health/{name}")).await, StatusCode::OK, "{name}");
     }
-    assert!(s3.requests() > 0);
+    assert!(servers.s3.requests() > 0);
 }
 
 async fn slice(service: &Service) {
@@ -229,7 +210,7 @@ async fn logout(service: &Service, alice: &Login) {
 
 #[test]
 fn a_bad_configuration_is_reported_as_a_whole() {
-    let output = Command::new(program())
+    let output = Command::new(program("service"))
         .env_clear()
         .env("WATCHDOG_EXAMPLE_ADDR", "localhost")
         .env("WATCHDOG_SESION_TIMEOUT", "30min")

@@ -147,7 +147,7 @@ impl<'a> Assembly<'a> {
             self.values[position].remove(&leaf.path);
             let origin = self.set.get(&leaf.variable).cloned();
             // The message of serde may hold the value.
-            let (kind, hint) = (ProblemKind::Malformed, "the type of the field refuses the value");
+            let (kind, hint) = (ProblemKind::Malformed, leaf.refusal());
             let (variable, expected) = (leaf.variable.clone(), leaf.expected());
             let problem = Problem::new(kind, variable, origin, expected, hint);
             self.spoil(position, leaf, problem);

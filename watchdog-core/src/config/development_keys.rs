@@ -47,7 +47,7 @@ impl Keys {
 pub(super) fn open(folder: &Path) -> Result<Keys> {
     let path = folder.join(FILE);
     if !path.exists() {
-        fs::create_dir_all(folder).map_err(|error| unusable("cannot be made", error))?;
+        make(folder).map_err(|error| unusable("cannot be made", error))?;
         create(folder, &path).map_err(|error| unusable("takes no file", error))?;
     }
     let text = fs::read(&path).map_err(|error| unusable("cannot be read", error))?;
@@ -62,6 +62,15 @@ pub(super) fn open(folder: &Path) -> Result<Keys> {
          WATCHDOG_ENCRYPTION_KEY before this serves anybody else"
     );
     Ok(keys)
+}
+
+/// Folders that are not there are made for their owner alone.
+fn make(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn unusable(what: &str, error: std::io::Error) -> Error {
@@ -142,13 +151,15 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn only_the_owner_may_read_the_file() {
+    fn only_the_owner_may_read_the_file_and_enter_the_folder() {
         use std::os::unix::fs::PermissionsExt;
 
-        let folder = tempfile::tempdir().unwrap();
-        open(folder.path()).unwrap();
-        let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("keys");
+        open(&folder).unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(folder.join(FILE)), 0o600);
+        assert_eq!(mode(folder), 0o700);
     }
 
     #[test]

@@ -21,7 +21,11 @@ use serde::{Deserialize, Deserializer, Serializer};
 use super::quantity;
 
 pub(super) const EXPECTED: &str = "a duration: whole seconds (1800) or whole numbers with the \
-                                   units ms, s, min, h, d (250ms, 30s, 1h30min)";
+                                   units ms, s, min, h, d (250ms, 30s, 1h30min), at most \
+                                   36500d";
+
+/// The longest duration, a hundred years: sums of a few of these and a time do not overflow.
+const MOST: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// The JSON Schema of a duration.
 #[derive(Debug)]
@@ -45,8 +49,17 @@ impl JsonSchema for Schema {
 ///
 /// Units: `ns`, `us`, `ms`, `s`, `min`, `h`, `d` (24 hours), `w` (7 days), and their English names.
 /// A bare `m` is refused: it could mean months. `None` for anything else, for a unit that stands
-/// twice or out of order, and for what does not fit.
+/// twice or out of order, and for more than 36 500 days.
 pub fn parse(text: &str) -> Option<Duration> {
+    parse_any(text).filter(|duration| *duration <= MOST)
+}
+
+/// Whether a text would be a duration if it were not too long.
+pub(super) fn is_too_long(text: &str) -> bool {
+    parse_any(text).is_some_and(|duration| duration > MOST)
+}
+
+fn parse_any(text: &str) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(Duration::from_secs);
     }
@@ -115,7 +128,9 @@ enum Raw {
 
 fn from_raw<E: serde::de::Error>(raw: Raw) -> Result<Duration, E> {
     let parsed = match raw {
-        Raw::Seconds(seconds) => Some(Duration::from_secs(seconds)),
+        Raw::Seconds(seconds) => {
+            Some(Duration::from_secs(seconds)).filter(|duration| *duration <= MOST)
+        }
         Raw::Text(text) => parse(&text),
     };
     parsed.ok_or_else(|| E::custom(format_args!("expected {EXPECTED}")))
@@ -183,6 +198,18 @@ mod tests {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse("250ms"), Some(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn more_than_a_hundred_years_is_refused() {
+        assert_eq!(parse("36500d"), Some(MOST));
+        for text in ["36501d", "3153600001", "18446744073709551615", "36500d1ns", "5000000000s"] {
+            assert_eq!(parse(text), None, "{text}");
+            let json = serde_json::Value::from(text);
+            assert!(deserialize(json).is_err(), "{text}");
+        }
+        assert!(deserialize(serde_json::Value::from(u64::MAX)).is_err());
+        assert!(is_too_long("36501d") && !is_too_long("36500d") && !is_too_long("5m"));
     }
 
     #[test]

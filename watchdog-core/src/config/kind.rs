@@ -125,6 +125,7 @@ impl Kind {
                 .find(|name| name.eq_ignore_ascii_case(text))
                 .map(|name| Value::String(name.clone()))
                 .ok_or(Fault::Malformed),
+            Self::Duration if duration::is_too_long(text) => Err(Fault::OutOfRange),
             Self::Duration => valid(text, duration::parse(text).is_some()),
             Self::Period => valid(text, text.parse::<super::Period>().is_ok()),
             Self::Size => valid(text, text.parse::<super::ByteSize>().is_ok()),
@@ -271,6 +272,13 @@ mod tests {
         let level = Kind::Choice(vec!["INFO".into(), "WARN".into()]);
         assert_eq!(level.parse("info"), Ok(json!("INFO")));
         assert_eq!(level.parse("info "), Err(Fault::Malformed));
+    }
+
+    #[test]
+    fn a_duration_that_is_too_long_is_out_of_range() {
+        assert_eq!(Kind::Duration.parse("36500d"), Ok(json!("36500d")));
+        assert_eq!(Kind::Duration.parse("36501d"), Err(Fault::OutOfRange));
+        assert_eq!(Kind::Duration.parse("5m"), Err(Fault::Malformed));
     }
 
     #[test]

@@ -198,6 +198,13 @@ impl Loader {
     }
 
     fn read_file(&self, env: &Variables, problems: &mut Vec<Problem>) -> TomlFile {
+        if env.contains(CONFIG_FILE) && env.text(CONFIG_FILE).is_none() {
+            let origin = Some(Origin::Env(CONFIG_FILE.to_owned()));
+            let hint = "the path holds other bytes: rename the file";
+            let kind = ProblemKind::Malformed;
+            problems.push(Problem::new(kind, CONFIG_FILE, origin, "a path in UTF-8", hint));
+            return TomlFile::default();
+        }
         let named = env.text(CONFIG_FILE).map(Path::new).or(self.file.as_deref());
         let Some(path) = named else { return TomlFile::default() };
         TomlFile::read(path, CONFIG_FILE).unwrap_or_else(|problem| {
@@ -257,8 +264,8 @@ fn environment(
     let (text, origin) = if env.contains(ENV) {
         (env.text(ENV), Origin::Env(ENV.to_owned()))
     } else {
-        match file.text("app", "env") {
-            Some(text) => (Some(text), file.origin()),
+        match file.value("app", "env") {
+            Some(value) => (value.as_str(), file.origin()),
             None => return Environment::default(),
         }
     };

@@ -17,10 +17,10 @@ mod json_schema;
 mod kubernetes;
 mod markdown;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::loader::Loader;
-use super::problem::ProblemKind;
+use super::problem::{ConfigError, ProblemKind};
 use super::schema::{Leaf, Table};
 use super::sections::Sections;
 use super::unknown::{CONFIG_FILE, ENV};
@@ -31,6 +31,8 @@ pub struct Reference {
     tables: Vec<Table>,
     /// Variables that production asks for, as the sections' own rules say.
     needed: BTreeSet<String>,
+    /// The same, unless another variable is set: that variable.
+    needed_unless: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Reference {
@@ -43,13 +45,14 @@ impl Reference {
     #[must_use]
     pub fn with<S: Sections>(mut self) -> Self {
         S::describe(&mut self.tables);
-        // Production has a Redis; what is needed only without one is not needed.
-        let production = [(ENV, "production"), ("WATCHDOG_REDIS_URL", "redis://localhost")];
-        if let Err(error) = Loader::from_vars(production).load::<S>() {
-            let missing = |problem: &&super::Problem| problem.kind() == ProblemKind::Missing;
-            let missing = error.problems().iter().filter(missing);
-            self.needed.extend(missing.flat_map(|problem| problem.variables().to_vec()));
+        let bare = missing::<S>(&[(ENV, "production")]);
+        let with_redis = missing::<S>(&[(ENV, "production"), (REDIS_URL, "redis://localhost")]);
+        // What Redis makes good is asked for as Redis: it is what production has.
+        let instead: BTreeSet<_> = bare.difference(&with_redis).cloned().collect();
+        if !instead.is_empty() {
+            self.needed_unless.entry(REDIS_URL.to_owned()).or_default().extend(instead);
         }
+        self.needed.extend(with_redis);
         self
     }
 
@@ -102,9 +105,26 @@ impl Reference {
             .collect()
     }
 
-    fn is_needed(&self, leaf: &Leaf) -> bool {
-        self.needed.contains(&leaf.variable)
+    /// When production asks for a variable, in words; `None` when it never does.
+    fn need(&self, leaf: &Leaf) -> Option<String> {
+        if self.needed.contains(&leaf.variable) {
+            return Some("in production".to_owned());
+        }
+        let others = self.needed_unless.get(&leaf.variable)?;
+        let others: Vec<_> = others.iter().map(String::as_str).collect();
+        Some(format!("in production, unless {} is set", others.join(" and ")))
     }
+}
+
+/// Whether sessions are shared decides on this one, see the session's rules.
+const REDIS_URL: &str = "WATCHDOG_REDIS_URL";
+
+/// The variables that sections miss, given some.
+fn missing<S: Sections>(set: &[(&str, &str)]) -> BTreeSet<String> {
+    let error = Loader::from_vars(set.iter().copied()).load::<S>().err();
+    let problems = error.iter().flat_map(ConfigError::problems);
+    let missing = problems.filter(|problem| problem.kind() == ProblemKind::Missing);
+    missing.flat_map(|problem| problem.variables().to_vec()).collect()
 }
 
 /// The documentation of a field or section as one paragraph without the links of rustdoc.

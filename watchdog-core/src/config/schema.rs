@@ -46,6 +46,14 @@ impl Leaf {
         self.expected.clone().unwrap_or_else(|| self.kind.expected())
     }
 
+    /// The hint for a value that is of its kind, and that the type still refuses.
+    pub(crate) fn refusal(&self) -> String {
+        match self.expected {
+            Some(_) => self.purpose(),
+            None => "the type of the field refuses the value".into(),
+        }
+    }
+
     /// Whether the value must be set, given what else is set.
     ///
     /// A struct that may be left out asks for its own values only once one of them is there.

@@ -80,6 +80,8 @@ impl SecurityConfig {
     /// With a `folder`, secrets that are missing are made once and kept in it, in the file
     /// `development-keys.json` that only its owner may read, and a warning is logged. Two
     /// processes at once agree on them. A secret shorter than 32 bytes is taken with a warning.
+    /// A folder that is missing is made for this user alone. **It must not be one that is served,
+    /// and not the folder of a bucket of objects**: whoever reads objects would read the keys.
     /// **Give a folder in development only**; loading refuses missing and short secrets in
     /// production, and so does this without a folder.
     ///

@@ -107,8 +107,9 @@ impl TomlFile {
         Ok(Self { path: path.to_owned(), content })
     }
 
-    pub(super) fn text(&self, section: &str, key: &str) -> Option<&str> {
-        self.content.get(section)?.get(key)?.as_str().filter(|text| !text.is_empty())
+    /// What the file says, of whatever type. An empty text is no value.
+    pub(super) fn value(&self, section: &str, key: &str) -> Option<&toml::Value> {
+        self.content.get(section)?.get(key).filter(|value| value.as_str() != Some(""))
     }
 
     fn candidate(&self, table: &Table, leaf: &Leaf) -> Option<Candidate> {

@@ -57,9 +57,10 @@ impl Inner {
     async fn touch(&self, place: Place, client: &Client) -> Result<Life> {
         let outbox = self.outbox(client)?;
         let request = Touch { place, interval: self.touch_interval(), outbox };
+        let waking = self.waking(place);
         let touched = self.store.touch(&request).await?;
-        if touched.life == Life::Expired {
-            self.wake(place);
+        if touched.life == Life::Alive {
+            waking.cancel();
         }
         Ok(touched.life)
     }

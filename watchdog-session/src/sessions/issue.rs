@@ -38,10 +38,10 @@ impl Inner {
                 tolerance: TOLERANCE,
                 outbox: self.outbox(client)?,
             };
+            let _waking = self.waking(place);
             match self.store.create(&request).await? {
                 Created::Stored { now, expired, evicted } => {
                     telemetry::removed_at_login(expired, evicted);
-                    self.wake(place);
                     return self.issued(draft, client, now);
                 }
                 // The first call of a process whose clock is set wrong, or a session of the same

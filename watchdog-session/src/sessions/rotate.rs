@@ -21,11 +21,9 @@ impl Inner {
             rules: self.rules(),
             outbox: self.outbox(client)?,
         };
+        let _waking = self.waking(place);
         let reply = self.store.rotate(&request).await?;
         telemetry::verdict(reply.verdict);
-        if leaves_events(reply.verdict) {
-            self.wake(place);
-        }
         let record = reply.record.ok_or_else(|| refusal(reply.verdict))?;
         let header = Header::decode(&record)?;
         let identity =
@@ -57,6 +55,7 @@ impl Inner {
             successor: digest_of(&successor.value),
             client: self.grace_tag(parts, client)?,
             nonce,
+            made_at: self.store.now().unwrap_or(Millis::MAX),
             ip: binding.same_ip.then(|| self.ip_tag(parts, client)).transpose()?,
             agent: binding.same_agent.then(|| self.agent_tag(parts, client)).transpose()?,
         })
@@ -69,10 +68,6 @@ impl Inner {
             grace_limit: GRACE_LIMIT,
         }
     }
-}
-
-fn leaves_events(verdict: Verdict) -> bool {
-    verdict.is_granted() || matches!(verdict, Verdict::Reuse | Verdict::Expired)
 }
 
 fn refusal(verdict: Verdict) -> Error {

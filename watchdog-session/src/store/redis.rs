@@ -17,20 +17,28 @@ use crate::place::{Location, Place, unhex};
 use crate::record::Millis;
 use crate::rotation::Verdict;
 
+/// The first line says what a server that is full does with a script: it refuses a login, whole,
+/// and lets through what ends a session or keeps its size.
 macro_rules! script {
-    ($name:literal, $file:literal) => {
+    ($name:literal, $file:literal, $flags:literal) => {
         Script::new(
             $name,
-            concat!(include_str!("scripts/prelude.lua"), include_str!(concat!("scripts/", $file))),
+            concat!(
+                "#!lua",
+                $flags,
+                "\n",
+                include_str!("scripts/prelude.lua"),
+                include_str!(concat!("scripts/", $file))
+            ),
         )
     };
 }
 
-static CREATE: Script = script!("session.create.v1", "create.lua");
-static TOUCH: Script = script!("session.touch.v1", "touch.lua");
-static ROTATE: Script = script!("session.rotate.v1", "rotate.lua");
-static REVOKE: Script = script!("session.revoke.v1", "revoke.lua");
-static TIME: Script = script!("session.time.v1", "time.lua");
+static CREATE: Script = script!("session.create.v1", "create.lua", "");
+static TOUCH: Script = script!("session.touch.v1", "touch.lua", " flags=allow-oom");
+static ROTATE: Script = script!("session.rotate.v1", "rotate.lua", " flags=allow-oom");
+static REVOKE: Script = script!("session.revoke.v1", "revoke.lua", " flags=allow-oom");
+static TIME: Script = script!("session.time.v1", "time.lua", " flags=allow-oom");
 
 /// Sessions in Redis: standalone, Sentinel or Cluster.
 ///
@@ -203,6 +211,7 @@ impl SessionStore for RedisStore {
             Arg::Integer(rules.rotate.into()),
             millis(rules.grace),
             Arg::Integer(rules.grace_limit.into()),
+            millis(presented.made_at),
         ];
         let mut reply = self.run(&ROTATE, &request.place, request.outbox.as_ref(), &more).await?;
         match &*reply.word {

@@ -145,6 +145,29 @@ pub async fn a_repeated_create_does_not_bring_back_what_was_revoked(store: &dyn 
     assert_eq!(record_of(store, &sample).await, None);
 }
 
+/// The answer to login A is lost, login B takes its place, and A comes in again: B stays. A login
+/// that is under way at the same time, of the same creation time as A, is stored all the same.
+pub async fn a_repeated_create_does_not_bring_back_what_was_evicted(store: &dyn SessionStore) {
+    let (location, now) = (random_location(), time_of(store).await);
+    let first = Sample::new(location, now).older_by(5);
+    let second = Sample::new(location, now);
+    let lost: Create = first.create(1);
+    for request in [&lost, &second.create(1)] {
+        let created = store.create(request).await.unwrap();
+        assert!(matches!(created, Created::Stored { .. }), "{created:?}");
+    }
+    for _ in 0..2 {
+        let again = store.create(&lost).await.unwrap();
+        assert!(matches!(again, Created::Stored { evicted: 0, .. }), "{again:?}");
+        assert_eq!(record_of(store, &first).await, None);
+        assert!(record_of(store, &second).await.is_some());
+    }
+    assert_eq!(actions(store, &first).await, ["issued", "evicted", "issued"]);
+    let parallel = Sample::new(location, now).older_by(5);
+    stored(store, &parallel).await;
+    assert!(record_of(store, &parallel).await.is_some());
+}
+
 /// Within the interval nothing is written; after it, only the time of the last use.
 pub async fn use_is_noted_once_an_interval(store: &dyn SessionStore) {
     let mut sample = sample(store).await;
@@ -221,6 +244,21 @@ pub async fn a_replaced_token_has_its_grace(store: &dyn SessionStore) {
     }
     assert_eq!(verdict(store, &fresh, 7).await, Verdict::Rotated);
     assert_eq!(actions(store, &fresh).await, ["issued", "grace", "grace", "rotated"]);
+}
+
+/// A call made within the grace period whose answer was lost, and which comes in again after it, is
+/// served; made after it, it is theft.
+pub async fn a_repeated_grace_call_is_no_reuse(store: &dyn SessionStore) {
+    let sample = sample(store).await.rotated(7, 10_100);
+    stored(store, &sample).await;
+    let made_in_time = sample.header.rotated_at + 9_900;
+    let mut request = sample.rotate(6);
+    request.presented.made_at = made_in_time;
+    for _ in 0..2 {
+        assert_eq!(store.rotate(&request).await.unwrap().verdict, Verdict::Grace);
+    }
+    request.presented.made_at = made_in_time + 100;
+    assert_eq!(store.rotate(&request).await.unwrap().verdict, Verdict::Reuse);
 }
 
 /// Out of its grace, from another client, or two generations back: the session ends.

@@ -105,16 +105,17 @@ impl SessionCookie {
     /// there by somebody else, and nobody can tell which.
     pub fn token(&self, headers: &HeaderMap) -> Option<String> {
         let mut found = None;
-        for value in headers.get_all(COOKIE) {
-            // Bytes that are no text may hide a second cookie of the name.
-            for cookie in Cookie::split_parse(value.to_str().ok()?).flatten() {
-                if cookie.name() == self.name && found.replace(cookie.value().to_owned()).is_some()
-                {
+        for header in headers.get_all(COOKIE) {
+            // As bytes: a cookie of somebody else's may be no text, and says nothing about ours.
+            for cookie in header.as_bytes().split(|&byte| byte == b';') {
+                let Some(equals) = cookie.iter().position(|&byte| byte == b'=') else { continue };
+                let (name, value) = (trimmed(&cookie[..equals]), trimmed(&cookie[equals + 1..]));
+                if name == self.name.as_bytes() && found.replace(value).is_some() {
                     return None;
                 }
             }
         }
-        found
+        found.and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned)
     }
 
     fn cookie<'a>(&'a self, value: &'a str) -> Cookie<'a> {
@@ -133,6 +134,15 @@ impl SessionCookie {
         }
         cookie
     }
+}
+
+/// Without the spaces and tabs around it (RFC 6265bis, section 5.7), and nothing else: a name behind
+/// other white space is another name.
+fn trimmed(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn header(cookie: &Cookie<'_>) -> Result<HeaderValue> {
@@ -203,6 +213,14 @@ mod tests {
         assert!(deletion.is_sensitive());
     }
 
+    /// One cookie of another application, written by a script in Latin-1, logged everybody out.
+    #[test]
+    fn a_foreign_cookie_that_is_no_text_does_not_matter() {
+        let foreign = b"theme=caf\xe9; __Host-session=token; x=\xff";
+        assert_eq!(carrying(&[foreign]).as_deref(), Some("token"));
+        assert_eq!(carrying(&[b"\xff", b"__Host-session=token"]).as_deref(), Some("token"));
+    }
+
     #[test]
     fn one_cookie_of_the_name_is_read_and_two_are_none() {
         assert_eq!(carrying(&[b"a=1; __Host-session=token; b=2"]).as_deref(), Some("token"));
@@ -212,6 +230,11 @@ mod tests {
         assert_eq!(carrying(&[b"__Host-session=one", b"__Host-session=two"]), None);
         assert_eq!(carrying(&[b"__Host-session=one", b"x=\xff; __Host-session=two"]), None);
         assert_eq!(carrying(&[]), None);
+        assert_eq!(carrying(&[b" \t__Host-session \t= token\t "]).as_deref(), Some("token"));
+        assert_eq!(carrying(&[b"__Host-session=token\xff"]), None);
+        assert_eq!(carrying(&["\u{a0}__Host-session=token".as_bytes()]), None);
+        let hidden = "__Host-session=one; \u{a0}__Host-session=two".as_bytes();
+        assert_eq!(carrying(&[hidden]).as_deref(), Some("one"));
         assert_eq!(carrying(&[b";;;=;=x; ="]), None);
     }
 }

@@ -39,7 +39,8 @@ impl Rejection {
 
     fn of(error: &Error) -> Self {
         let (status, code) = match error.kind() {
-            // Whoever holds a token of somebody else's session learns nothing from the answer.
+            // One word: whoever tries a token from elsewhere cannot tell by it whether the session
+            // lives. (The cookie can tell: it is deleted only when the session is dead.)
             ErrorKind::Invalid | ErrorKind::Gone | ErrorKind::ClientMismatch => {
                 (StatusCode::UNAUTHORIZED, "invalid")
             }

@@ -21,9 +21,12 @@ pub(crate) fn client() -> Client {
     Client::new("192.0.2.77".parse().ok(), Some(FIREFOX.into()))
 }
 
-/// Sessions on a URL, with an audit sink that keeps what it gets.
+/// Sessions on a URL, with an audit sink that keeps what it gets. The keys have a prefix of their own:
+/// whoever shares it and sweeps delivers the events of all.
 pub(crate) async fn bench(url: &str, config: SessionConfig) -> Bench {
-    let redis = Redis::connect(&RedisConfig::from_url(url).unwrap()).await.unwrap();
+    let mut redis = RedisConfig::from_url(url).unwrap();
+    redis.key_prefix = format!("t{}", SessionId::random().unwrap());
+    let redis = Redis::connect(&redis).await.unwrap();
     let sink = RecordingSink::default();
     let keys = KeyRing::ephemeral().unwrap();
     let sessions = Sessions::builder(&keys)

@@ -64,7 +64,7 @@ impl Budget {
 impl Limits {
     /// When a call is given up, whatever it is doing.
     pub(super) fn deadline(&self) -> Duration {
-        self.retry_for + self.one_try + MAX_BACKOFF
+        self.retry_for.saturating_add(self.one_try).saturating_add(MAX_BACKOFF)
     }
 
     #[cfg(feature = "s3")]

@@ -49,8 +49,9 @@ pub struct S3Config {
     pub region: String,
     /// Name of the bucket. It must exist.
     pub bucket: Option<String>,
-    /// Access key id. With neither key, the credentials of the surroundings are used: `AWS_*`
-    /// variables, web identity, container or instance role.
+    /// Access key id. With neither key, the credentials of the surroundings are used: the `AWS_*`
+    /// variables that say who we are (nothing else of `AWS_*` is read), web identity, container
+    /// or instance role.
     pub access_key: Option<Secret<String>>,
     /// Secret access key.
     pub secret_key: Option<Secret<String>>,
@@ -121,7 +122,11 @@ impl Section for StorageConfig {
             is_secure_set: check.is_set("s3.secure"),
         };
         for problem in rules::problems(self, circumstances) {
-            check.problem(problem.fields, problem.expected, problem.hint);
+            if problem.is_unsafe {
+                check.unsafe_in_production(problem.fields, problem.expected, problem.hint);
+            } else {
+                check.problem(problem.fields, problem.expected, problem.hint);
+            }
         }
     }
 }

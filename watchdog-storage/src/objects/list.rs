@@ -99,13 +99,13 @@ mod s3 {
             let options = PaginatedListOptions {
                 offset: after.map(str::to_owned),
                 max_keys: Some((limit - found.len()).min(MAX_KEYS)),
-                page_token: token,
+                page_token: token.clone(),
                 ..PaginatedListOptions::default()
             };
             // An empty prefix parameter is not the same as none on every look-alike.
             let asked = Some(prefix).filter(|prefix| !prefix.is_empty());
             let answer = objects.run("list", prefix, store.list_paginated(asked, options)).await?;
-            token = answer.page_token.clone();
+            token = follow(token.as_deref(), answer.page_token.clone())?;
             append(&mut found, answer, prefix, after)?;
             if token.is_none() {
                 return Ok(Page { objects: found, next: None });
@@ -115,6 +115,15 @@ mod s3 {
                 return Ok(Page { objects: found, next });
             }
         }
+    }
+
+    /// Where the listing goes on. The same place again would be a listing without an end.
+    fn follow(token: Option<&str>, next: Option<String>) -> Result<Option<String>> {
+        if next.is_some() && next.as_deref() == token {
+            let text = "the store lists the same page again and again";
+            return Err(Error::new(ErrorKind::Unexpected, text));
+        }
+        Ok(next)
     }
 
     /// Takes an answer over, and holds the store to the order that paging rests on.
@@ -145,5 +154,19 @@ mod s3 {
         let options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
         let asked = store.list_paginated(Some(PROBE_PREFIX), options);
         objects.run("probe", PROBE_PREFIX, asked).await.map(drop)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_repeated_page_ends_the_listing() {
+            assert_eq!(follow(None, None).unwrap(), None);
+            assert_eq!(follow(None, Some("a".into())).unwrap().as_deref(), Some("a"));
+            assert_eq!(follow(Some("a"), Some("b".into())).unwrap().as_deref(), Some("b"));
+            let error = follow(Some("a"), Some("a".into())).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unexpected);
+        }
     }
 }

@@ -20,22 +20,25 @@ pub(super) struct Problem {
     /// Completes "expected …".
     pub(super) expected: &'static str,
     pub(super) hint: &'static str,
+    /// It is refused in production only.
+    pub(super) is_unsafe: bool,
 }
 
 pub(super) fn problems(config: &StorageConfig, circumstances: Circumstances) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut unless = |holds: bool, fields, expected, hint| {
         if !holds {
-            found.push(Problem { fields, expected, hint });
+            found.push(Problem { fields, expected, hint, is_unsafe: false });
         }
     };
     match config.kind {
-        StorageType::Memory => unless(
-            !circumstances.is_strict,
-            &["type"],
-            "a storage that outlives the process",
-            "objects in memory are lost at every restart; use s3 or local",
-        ),
+        StorageType::Memory if circumstances.is_strict => found.push(Problem {
+            fields: &["type"],
+            expected: "a storage that outlives the process",
+            hint: "objects in memory are lost at every restart; use s3 or local",
+            is_unsafe: true,
+        }),
+        StorageType::Memory => {}
         StorageType::Local => unless(
             !config.local_path.as_os_str().is_empty(),
             &["local_path"],
@@ -67,12 +70,17 @@ fn s3(
         "with neither, the credentials of the surroundings are used: AWS_* variables, web identity, \
          container or instance role",
     );
-    unless(
-        !s3.request_timeout.is_zero() && !s3.connect_timeout.is_zero(),
-        &["s3.request_timeout", "s3.connect_timeout"],
-        "timeouts above zero",
-        "every call must have an end, and some time until then",
-    );
+    for (value, fields) in [
+        (s3.request_timeout, &["s3.request_timeout"]),
+        (s3.connect_timeout, &["s3.connect_timeout"]),
+    ] {
+        unless(
+            !value.is_zero(),
+            fields,
+            "a timeout above zero",
+            "every call must have an end, and some time until then",
+        );
+    }
     let Some(text) = &s3.endpoint else { return };
     let url = match endpoint::parse(text, s3.secure) {
         Ok(url) => url,
@@ -167,6 +175,7 @@ mod tests {
         let memory = StorageConfig { kind: StorageType::Memory, ..StorageConfig::default() };
         assert!(lenient(&memory).is_empty());
         assert_eq!(fields(&memory, STRICT), [&["type"]]);
+        assert!(problems(&memory, STRICT).iter().all(|problem| problem.is_unsafe));
     }
 
     #[test]
@@ -186,7 +195,7 @@ mod tests {
         let expected: [&[&str]; 4] = [
             &["s3.bucket"],
             &["s3.access_key", "s3.secret_key"],
-            &["s3.request_timeout", "s3.connect_timeout"],
+            &["s3.connect_timeout"],
             &["s3.endpoint"],
         ];
         assert_eq!(lenient(&config), expected);

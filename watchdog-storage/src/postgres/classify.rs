@@ -27,7 +27,11 @@ fn explain(error: &sqlx::Error) -> (ErrorKind, String) {
     let (kind, text) = match error {
         Driver::Database(error) => {
             let code = error.code().unwrap_or_default();
-            let (kind, text) = explain_state(&code);
+            let (kind, text) = if is_refused_setting(&code, error.message()) {
+                (ErrorKind::Config, "PgBouncer refused a setting of the sign-in: set pgbouncer")
+            } else {
+                explain_state(&code)
+            };
             return (kind, format!("{text} (SQLSTATE {code})"));
         }
         Driver::Migrate(error) => return explain_migration(error),
@@ -61,11 +65,20 @@ fn explain(error: &sqlx::Error) -> (ErrorKind, String) {
     (kind, text.to_owned())
 }
 
+/// `PgBouncer` has one code for all that it says, a wait that took too long included.
+fn is_refused_setting(code: &str, message: &str) -> bool {
+    code == "08P01" && message.starts_with("unsupported startup parameter")
+}
+
 /// What a SQLSTATE means, see appendix A of the PostgreSQL manual.
 fn explain_state(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "23505" | "23P01" => (ErrorKind::AlreadyExists, "a row with this key exists already"),
         "25006" => (ErrorKind::Refusing, "the database is read only"),
+        "25P02" => {
+            (ErrorKind::Precondition, "a statement of the transaction failed: nothing of it lasts")
+        }
+        "25P03" | "25P04" => (ErrorKind::Unavailable, "the database server ended the connection"),
         "40001" | "40P01" => {
             (ErrorKind::Refusing, "the transaction lost against another one: run it again")
         }
@@ -84,11 +97,13 @@ fn explain_state(code: &str) -> (ErrorKind, &'static str) {
 
 fn explain_class(class: &str) -> (ErrorKind, &'static str) {
     match class {
-        "08" | "57" | "25" => (ErrorKind::Unavailable, "the database server ended the connection"),
+        "08" | "57" => (ErrorKind::Unavailable, "the database server ended the connection"),
         "28" => (ErrorKind::Denied, "the database server refused the sign-in"),
         "23" => (ErrorKind::Precondition, "the change would break a rule of the table"),
         "53" => (ErrorKind::Refusing, "the database server is out of a resource"),
-        "0A" | "22" | "42" => (ErrorKind::Misuse, "the database server refused the statement"),
+        "0A" | "22" | "25" | "42" => {
+            (ErrorKind::Misuse, "the database server refused the statement")
+        }
         _ => (ErrorKind::Unexpected, "the database server reported an error"),
     }
 }
@@ -156,6 +171,9 @@ mod tests {
             ("57P01", ErrorKind::Unavailable),
             ("08006", ErrorKind::Unavailable),
             ("25P03", ErrorKind::Unavailable),
+            ("25P04", ErrorKind::Unavailable),
+            ("25P02", ErrorKind::Precondition),
+            ("25001", ErrorKind::Misuse),
             ("23505", ErrorKind::AlreadyExists),
             ("42P07", ErrorKind::AlreadyExists),
             ("23503", ErrorKind::Precondition),
@@ -169,6 +187,14 @@ mod tests {
         ] {
             assert_eq!(explain_state(code).0, kind, "{code}");
         }
+    }
+
+    #[test]
+    fn a_setting_that_pgbouncer_refuses_is_told_from_its_other_errors() {
+        let refused = "unsupported startup parameter in options: statement_timeout";
+        assert!(is_refused_setting("08P01", refused));
+        assert!(!is_refused_setting("08P01", "query_wait_timeout"));
+        assert!(!is_refused_setting("08006", refused));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The `db` section of the configuration.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -129,7 +129,12 @@ impl Section for DbConfig {
     fn check(&self, check: &mut Check<'_>) {
         let ssl_is_set = check.is_set("ssl");
         for problem in self.problems(check.environment(), ssl_is_set) {
-            check.problem(problem.fields, problem.expected, problem.hint);
+            let Problem { fields, expected, hint, .. } = problem;
+            if problem.is_unsafe {
+                check.unsafe_in_production(fields, expected, hint);
+            } else {
+                check.problem(fields, expected, hint);
+            }
         }
     }
 }
@@ -140,7 +145,12 @@ pub(super) struct Problem {
     pub(super) fields: &'static [&'static str],
     pub(super) expected: &'static str,
     pub(super) hint: &'static str,
+    /// It is refused in production only.
+    pub(super) is_unsafe: bool,
 }
+
+/// The greatest timeout that the server takes, in milliseconds: about 24 days.
+const MAX_MILLIS: u128 = i32::MAX as u128;
 
 impl DbConfig {
     /// The TLS mode in force.
@@ -174,12 +184,16 @@ impl DbConfig {
         let mut problems = Vec::new();
         let mut report = |wrong: bool, fields, expected, hint| {
             if wrong {
-                problems.push(Problem { fields, expected, hint });
+                problems.push(Problem { fields, expected, hint, is_unsafe: false });
             }
         };
-        if self.host.is_none() {
-            return problems;
-        }
+        let Some(host) = &self.host else { return problems };
+        report(
+            !is_host(host),
+            &["host"],
+            "a name, an address or the directory of a socket, and nothing else",
+            "the port, the role, the password and the database have variables of their own",
+        );
         let blank = |value: &Option<String>| value.as_deref().is_none_or(str::is_empty);
         report(
             blank(&self.name),
@@ -205,29 +219,70 @@ impl DbConfig {
             "both to agree: one asks for TLS, the other switches it off",
             "set ssl to false, or remove ssl_mode",
         );
-        let mode = self.effective_ssl_mode();
-        let verifies = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
         report(
-            self.tls_ca.is_some() && !verifies,
+            self.tls_ca.is_some() && !self.verifies(),
             &["tls_ca", "ssl_mode"],
             "a mode that looks at the authority: verify-ca or verify-full",
             "remove tls_ca, or let TLS verify",
         );
         report(
-            environment.is_strict() && mode == SslMode::Disable && !self.is_local(),
-            &["ssl"],
-            "TLS to a server on another machine",
-            "the password and every row would travel in the clear: set ssl to true",
+            self.acquire_timeout.is_zero(),
+            &["acquire_timeout"],
+            "more than zero",
+            "remove it for the default: 2s",
         );
         report(
-            self.acquire_timeout.is_zero() || self.connect_timeout.is_zero(),
-            &["acquire_timeout", "connect_timeout"],
+            self.connect_timeout.is_zero(),
+            &["connect_timeout"],
             "more than zero",
-            "remove them for the defaults: 2s and 5s",
+            "remove it for the default: 5s",
         );
+        for (value, field) in [
+            (self.statement_timeout, &["statement_timeout"]),
+            (self.migration_lock_timeout, &["migration_lock_timeout"]),
+        ] {
+            report(
+                value.as_millis() > MAX_MILLIS,
+                field,
+                "at most 2147483647ms, which is 24 days",
+                "0 is without an end",
+            );
+        }
         report(self.pool_size == 0, &["pool_size"], "at least 1", "remove it for the default: 5");
+        problems.extend(self.clear_text(environment));
         problems
     }
+
+    fn verifies(&self) -> bool {
+        matches!(self.effective_ssl_mode(), SslMode::VerifyCa | SslMode::VerifyFull)
+    }
+
+    /// What production refuses, on the field that switched TLS off.
+    fn clear_text(&self, environment: Environment) -> Option<Problem> {
+        let is_clear = self.effective_ssl_mode() == SslMode::Disable && !self.is_local();
+        let (fields, hint): (&'static [&'static str], _) = if self.ssl {
+            (&["ssl_mode"], "the password and every row would travel in the clear: remove ssl_mode")
+        } else {
+            (&["ssl"], "the password and every row would travel in the clear: set ssl to true")
+        };
+        (environment.is_strict() && is_clear).then_some(Problem {
+            fields,
+            expected: "TLS to a server on another machine",
+            hint,
+            is_unsafe: true,
+        })
+    }
+}
+
+/// A name, an address or the directory of a socket. A URL and `host:port` are none.
+fn is_host(host: &str) -> bool {
+    if host.starts_with('/') {
+        return true;
+    }
+    // The zone of an IPv6 address: fe80::1%eth0.
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    let odd = |letter: char| letter.is_whitespace() || "/@:?#[]".contains(letter);
+    address.parse::<Ipv6Addr>().is_ok() || (!host.is_empty() && !host.contains(odd))
 }
 
 #[cfg(test)]
@@ -281,8 +336,43 @@ mod tests {
         let config = DbConfig { pool_size: 0, acquire_timeout: Duration::ZERO, ..valid() };
         assert_eq!(
             fields(&config, Environment::Development),
-            [&["acquire_timeout", "connect_timeout"][..], &["pool_size"]]
+            [&["acquire_timeout"], &["pool_size"]]
         );
+        let config = DbConfig { connect_timeout: Duration::ZERO, ..valid() };
+        assert_eq!(fields(&config, Environment::Development), [&["connect_timeout"]]);
+    }
+
+    #[test]
+    fn a_timeout_that_the_server_cannot_hold_is_refused() {
+        let most = Duration::from_millis(i32::MAX as u64);
+        let config = DbConfig { statement_timeout: most, ..valid() };
+        assert!(fields(&config, Environment::Development).is_empty());
+        let more = most + Duration::from_millis(1);
+        let config = DbConfig { statement_timeout: more, migration_lock_timeout: more, ..valid() };
+        assert_eq!(
+            fields(&config, Environment::Development),
+            [&["statement_timeout"], &["migration_lock_timeout"]]
+        );
+    }
+
+    #[test]
+    fn a_host_is_no_url_and_has_no_port() {
+        for host in ["db", "db.example.com", "10.0.0.1", "::1", "fe80::1%eth0", "/run/postgresql"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in ["", "db:5432", "[::1]:5432", "[::1]", "u:hunter2@db", "postgres://db/x", "d b"]
+        {
+            let config = DbConfig { host: Some(host.into()), ..valid() };
+            let found = config.problems(Environment::Production, false);
+            assert_eq!(found.first().map(|problem| problem.fields), Some(&["host"][..]), "{host}");
+        }
+        let vars = [
+            ("WATCHDOG_DB_HOST", "postgres://u:hunter2@db:5432/x"),
+            ("WATCHDOG_DB_NAME", "x"),
+            ("WATCHDOG_DB_USER", "u"),
+        ];
+        let error = watchdog_core::config::Loader::from_vars(vars).load::<DbConfig>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 
     #[test]
@@ -293,7 +383,7 @@ mod tests {
             let by_mode = DbConfig { ssl_mode: Some(SslMode::Disable), ..valid() };
             assert_eq!(
                 by_mode.problems(environment, false).first().map(|problem| problem.fields),
-                Some(&["ssl"][..])
+                Some(&["ssl_mode"][..])
             );
         }
         let config = DbConfig { ssl: false, ..valid() };
@@ -306,6 +396,22 @@ mod tests {
             let config = DbConfig { ssl: false, host: Some(host.into()), ..valid() };
             assert_eq!(fields(&config, Environment::Production), [&["ssl"]], "{host}");
         }
+    }
+
+    #[test]
+    fn what_only_production_refuses_is_called_unsafe() {
+        let vars = [
+            ("WATCHDOG_ENV", "production"),
+            ("WATCHDOG_DB_HOST", "db"),
+            ("WATCHDOG_DB_NAME", "x"),
+            ("WATCHDOG_DB_USER", "u"),
+            ("WATCHDOG_DB_SSL_MODE", "disable"),
+        ];
+        let error = watchdog_core::config::Loader::from_vars(vars).load::<DbConfig>().unwrap_err();
+        let found: Vec<_> =
+            error.problems().iter().map(|problem| (problem.variables(), problem.kind())).collect();
+        let expected = ["WATCHDOG_DB_SSL_MODE".to_owned()];
+        assert_eq!(found, [(&expected[..], watchdog_core::config::ProblemKind::Unsafe)]);
     }
 
     #[test]

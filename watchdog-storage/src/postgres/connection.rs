@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use sqlx::postgres::PgTransactionManager;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::runtime::Handle;
 
@@ -116,10 +116,13 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// As the driver's, see [`classify`]. After
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) nobody knows whether the changes
-    /// last.
+    /// As the driver's, see [`classify`]. [`ErrorKind::Precondition`](crate::ErrorKind::Precondition)
+    /// when a statement failed before and its error was passed over: the changes do not last. After
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) nobody knows whether they do.
     pub async fn commit(mut self) -> Result<()> {
+        // To COMMIT a failed transaction answers ROLLBACK, which is a success to the driver. Any
+        // other statement is refused (25P02).
+        self.execute("SELECT 1").await.map_err(classify)?;
         PgTransactionManager::commit(&mut self.connection).await.map_err(classify)
     }
 

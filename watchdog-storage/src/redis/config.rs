@@ -126,8 +126,12 @@ impl RedisConfig {
         rule(self.pool_size == 0, (&["pool_size"], "at least 1", "1 suits most services"));
         rule(self.max_buffer == 0, (&["max_buffer"], "at least 1", "the default is 10000"));
         rule(
-            self.connect_timeout.is_zero() || self.command_timeout.is_zero(),
-            (&["connect_timeout", "command_timeout"], "more than nothing", "set 5s and 1s"),
+            self.connect_timeout.is_zero(),
+            (&["connect_timeout"], "more than nothing", "the default is 5s"),
+        );
+        rule(
+            self.command_timeout.is_zero(),
+            (&["command_timeout"], "more than nothing", "the default is 1s"),
         );
         rule(
             self.reconnect_min.is_zero() || self.reconnect_min > self.reconnect_max,
@@ -155,7 +159,8 @@ impl RedisConfig {
             problems.push((&["url", "db"], "one database number", "leave it out of the URL"));
         }
         if url.topology == Topology::Cluster && self.database() != 0 {
-            problems.push((&["db"], "0 with a Cluster", "a Cluster has no other database"));
+            let fields: &[&str] = if url.db.is_some() { &["url", "db"] } else { &["db"] };
+            problems.push((fields, "database 0 with a Cluster", "a Cluster has no other one"));
         }
         if url.tls && self.ssl == Some(false) {
             problems.push((
@@ -168,7 +173,7 @@ impl RedisConfig {
             problems.push((&["tls_ca"], "TLS", "write rediss:// or set ssl to true"));
         }
         if self.effective_username().is_some() && self.effective_password().is_none() {
-            problems.push((&["username"], "a password for the user", "set the password too"));
+            problems.push((&["password"], "a password, since a user is set", "set it too"));
         }
         problems
     }

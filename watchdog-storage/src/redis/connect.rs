@@ -81,10 +81,18 @@ pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Slot>> {
     };
     let builder = builder(config, url)?;
     // Discovery of a Cluster or through Sentinel takes several connections.
-    let limit = config.connect_timeout * 2;
+    let limit = config.connect_timeout.saturating_mul(2);
+    // One deadline for the whole pool; what stood until then closes with its slot.
+    match tokio::time::timeout(limit, fill(config, &builder, limit)).await {
+        Ok(slots) => slots,
+        Err(_) => Err(too_slow(limit)),
+    }
+}
+
+async fn fill(config: &RedisConfig, builder: &Builder, limit: Duration) -> Result<Vec<Slot>> {
     let mut slots = Vec::with_capacity(config.pool_size);
     for _ in 0..config.pool_size {
-        let running = start(&builder, limit).await?;
+        let running = start(builder, limit).await?;
         let client = Arc::new(RwLock::new(running.client.clone()));
         let is_closing = Arc::new(AtomicBool::new(false));
         let keeping = Keeping {
@@ -100,8 +108,14 @@ pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Slot>> {
     Ok(slots)
 }
 
+const WHAT: &str = "connecting to redis";
+
+fn too_slow(limit: Duration) -> Error {
+    let context = format!("{WHAT} took longer than {} ms", limit.as_millis());
+    Error::new(ErrorKind::ConnectTimeout, context)
+}
+
 async fn start(builder: &Builder, limit: Duration) -> Result<Running> {
-    const WHAT: &str = "connecting to redis";
     let client = builder.build().map_err(|error| failure::error(WHAT, &error))?;
     let mut router = Owned(client.connect());
     let greeting = async {
@@ -123,10 +137,7 @@ async fn start(builder: &Builder, limit: Duration) -> Result<Running> {
             Err(Error::new(ErrorKind::ConnectTimeout, format!("{WHAT} took too long")))
         }
         Ok(Err(error)) => Err(failure::error(WHAT, &error)),
-        Err(_) => {
-            let context = format!("{WHAT} took longer than {} ms", limit.as_millis());
-            Err(Error::new(ErrorKind::ConnectTimeout, context))
-        }
+        Err(_) => Err(too_slow(limit)),
     }
 }
 
@@ -266,7 +277,7 @@ fn connection_config(config: &RedisConfig) -> ConnectionConfig {
         // A connection that swallows commands is closed after two command timeouts
         // (aembke/fred.rs#208).
         unresponsive: UnresponsiveConfig {
-            max_timeout: Some(config.command_timeout * 2),
+            max_timeout: Some(config.command_timeout.saturating_mul(2)),
             interval: config.command_timeout / 2,
         },
         // A password that was changed under us: log in again with every reconnect.

@@ -37,13 +37,16 @@ pub(super) fn kind(error: &ClientError) -> ErrorKind {
         | "NOREPLICAS" | "TRYAGAIN" => return ErrorKind::Refusing,
         _ => {}
     }
+    if error.details().starts_with("ERR max number of clients reached") {
+        return ErrorKind::Refusing;
+    }
     match error.kind() {
+        ClientKind::IO if is_refused_tls(error.details()) => ErrorKind::Config,
         ClientKind::Auth => ErrorKind::Denied,
         ClientKind::Backpressure => ErrorKind::Saturated,
         ClientKind::Timeout => ErrorKind::CommandTimeout,
-        ClientKind::Config | ClientKind::Url => ErrorKind::Config,
+        ClientKind::Config | ClientKind::Url | ClientKind::Tls => ErrorKind::Config,
         ClientKind::IO
-        | ClientKind::Tls
         | ClientKind::Canceled
         | ClientKind::Cluster
         | ClientKind::Routing
@@ -52,6 +55,17 @@ pub(super) fn kind(error: &ClientError) -> ErrorKind {
         ClientKind::Unknown if is_lost(error.details()) => ErrorKind::Unavailable,
         _ => ErrorKind::Unexpected,
     }
+}
+
+/// What the client makes of a handshake that cannot succeed: the debug form of an I/O error around
+/// one of rustls. The last is a server that does not speak TLS.
+fn is_refused_tls(details: &str) -> bool {
+    const AROUND: &str = "Custom { kind: InvalidData, error: ";
+    details.strip_prefix(AROUND).is_some_and(|error| {
+        ["InvalidCertificate(", "PeerIncompatible(", "InvalidMessage(InvalidContentType"]
+            .iter()
+            .any(|refused| error.starts_with(refused))
+    })
 }
 
 fn is_lost(details: &str) -> bool {
@@ -91,6 +105,7 @@ mod tests {
             ("BUSY Redis is busy running a script", ErrorKind::Refusing),
             ("NOREPLICAS Not enough good replicas to write.", ErrorKind::Refusing),
             ("TRYAGAIN Multiple keys request during rehashing", ErrorKind::Refusing),
+            ("ERR max number of clients reached", ErrorKind::Refusing),
             ("ERR unknown command 'FOO'", ErrorKind::Unexpected),
             ("WRONGTYPE Operation against a key", ErrorKind::Unexpected),
             ("OOMPH is no code of Redis", ErrorKind::Unexpected),
@@ -109,7 +124,7 @@ mod tests {
             (ClientKind::Config, ErrorKind::Config),
             (ClientKind::Url, ErrorKind::Config),
             (ClientKind::IO, ErrorKind::Unavailable),
-            (ClientKind::Tls, ErrorKind::Unavailable),
+            (ClientKind::Tls, ErrorKind::Config),
             (ClientKind::Canceled, ErrorKind::Unavailable),
             (ClientKind::Cluster, ErrorKind::Unavailable),
             (ClientKind::Routing, ErrorKind::Unavailable),
@@ -119,6 +134,14 @@ mod tests {
             (ClientKind::InvalidArgument, ErrorKind::Unexpected),
         ] {
             assert_eq!(kind(&ClientError::new(class.clone(), "x")), expected, "{class:?}");
+        }
+        for (details, expected) in [
+            ("InvalidCertificate(UnknownIssuer)", ErrorKind::Config),
+            ("InvalidMessage(InvalidContentType)", ErrorKind::Config),
+            ("\"broken\"", ErrorKind::Unavailable),
+        ] {
+            let details = format!("Custom {{ kind: InvalidData, error: {details} }}");
+            assert_eq!(kind(&ClientError::new(ClientKind::IO, details)), expected);
         }
         for lost in
             ["Too many failed write attempts.", "Client is not initialized.", "channel closed"]

@@ -18,9 +18,10 @@ const POLICY_AGE: Duration = Duration::from_secs(300);
 
 /// A probe of a Redis deployment: one `PING`.
 ///
-/// Fails when it is not answered within a second; warns when the server may evict keys that have
-/// no time to live (`allkeys-*`), since that loses sessions and audit entries silently. With a
-/// Cluster one of its primaries answers.
+/// Fails when it is not answered within a second. Warns when the server may evict keys, as with
+/// every `maxmemory-policy` but `noeviction`: sessions have a time to live, so that `volatile-*`
+/// loses them silently too. Warns also when the server does not tell its policy. With a Cluster
+/// one of its primaries answers.
 #[derive(Debug)]
 pub struct RedisHealth {
     redis: Redis,
@@ -58,13 +59,23 @@ impl HealthCheck for RedisHealth {
         }
         let millis = start.elapsed().as_secs_f64() * 1_000.0;
         let report = match self.policy().await {
-            Some(policy) if policy.starts_with("allkeys-") => CheckReport::warn(format!(
-                "maxmemory-policy {policy} may evict sessions and audit entries; \
-                 set volatile-ttl or noeviction"
-            )),
-            _ => CheckReport::pass(),
+            Some(policy) => judge(&policy),
+            None => CheckReport::warn(
+                "maxmemory-policy cannot be read: make sure that it is noeviction",
+            ),
         };
         report.with_observation("round_trip_ms", millis)
+    }
+}
+
+/// Every policy but one takes keys away without a word when the memory is full.
+fn judge(policy: &str) -> CheckReport {
+    match policy {
+        "noeviction" => CheckReport::pass(),
+        _ => CheckReport::warn(format!(
+            "maxmemory-policy {policy} may evict sessions and audit entries; set noeviction, or \
+             volatile-ttl only for a Redis that holds nothing but the audit log"
+        )),
     }
 }
 
@@ -75,5 +86,22 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Saturated => "too many calls in flight",
         ErrorKind::CommandTimeout => "no answer in time",
         _ => "not reachable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watchdog_core::health::Status;
+
+    use super::*;
+
+    #[test]
+    fn only_noeviction_keeps_sessions() {
+        assert_eq!(judge("noeviction").status, Status::Pass);
+        for policy in ["allkeys-lru", "volatile-lru", "volatile-ttl", "volatile-random"] {
+            let report = judge(policy);
+            assert_eq!(report.status, Status::Warn, "{policy}");
+            assert!(report.output.is_some_and(|text| text.contains(policy)));
+        }
     }
 }

@@ -167,6 +167,12 @@ impl JsonSchema for RedisUrl {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // A URL may hold a password: whoever prints configuration has to treat it as a secret.
-        json_schema!({ "type": "string", "format": "uri", "writeOnly": true })
+        json_schema!({
+            "type": "string",
+            "format": "uri",
+            "writeOnly": true,
+            "x-expected": "a URL: redis://, rediss://, redis-cluster://, rediss-cluster://, \
+                           redis-sentinel:// or rediss-sentinel://host[:port][/db]",
+        })
     }
 }

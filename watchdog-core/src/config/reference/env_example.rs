@@ -30,12 +30,12 @@ pub(super) fn render(reference: &Reference) -> String {
 fn line(reference: &Reference, leaf: &Leaf) -> String {
     let Some(default) = leaf.default_text() else {
         // A placeholder that is left in place is reported by the loader.
-        return match leaf.is_required(|_| true) {
-            true => format!("{}='<{}>'\n", leaf.variable, leaf.kind.label()),
-            false if reference.is_needed(leaf) => {
-                format!("# Required in production.\n#{}=\n", leaf.variable)
-            }
-            false => format!("#{}=\n", leaf.variable),
+        if leaf.is_required(|_| true) {
+            return format!("{}='<{}>'\n", leaf.variable, leaf.kind.label());
+        }
+        return match reference.need(leaf) {
+            Some(need) => format!("# Required {need}.\n#{}=\n", leaf.variable),
+            None => format!("#{}=\n", leaf.variable),
         };
     };
     let quoted = default.contains(char::is_whitespace) || default.contains(['#', '\'', '"']);

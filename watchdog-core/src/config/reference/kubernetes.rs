@@ -60,8 +60,13 @@ fn line(reference: &Reference, leaf: &Leaf) -> String {
         Some(default) => format!("  # {variable}: {}\n", quoted(&default)),
         None => {
             let placeholder = quoted(&format!("<{}>", leaf.kind.label()));
-            let needed = leaf.is_required(|_| true) || reference.is_needed(leaf);
-            format!("  {}{variable}: {placeholder}\n", if needed { "" } else { "# " })
+            if leaf.is_required(|_| true) {
+                return format!("  {variable}: {placeholder}\n");
+            }
+            match reference.need(leaf) {
+                Some(need) => format!("  # Required {need}.\n  {variable}: {placeholder}\n"),
+                None => format!("  # {variable}: {placeholder}\n"),
+            }
         }
     }
 }

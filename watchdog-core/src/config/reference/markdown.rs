@@ -52,11 +52,11 @@ fn section(reference: &Reference, table: &Table) -> String {
 }
 
 fn default(reference: &Reference, leaf: &Leaf) -> String {
-    match leaf.default_text() {
-        Some(text) => format!("`{}`", cell(&text)),
-        None if leaf.is_required(|_| true) => "**required**".into(),
-        None if reference.is_needed(leaf) => "**required in production**".into(),
-        None => "unset".into(),
+    match (leaf.default_text(), reference.need(leaf)) {
+        (Some(text), _) => format!("`{}`", cell(&text)),
+        (None, _) if leaf.is_required(|_| true) => "**required**".into(),
+        (None, Some(need)) => format!("**required {need}**"),
+        (None, None) => "unset".into(),
     }
 }
 

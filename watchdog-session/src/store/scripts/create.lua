@@ -8,16 +8,24 @@ local function secret(of)
   return head.version == 1 and head.header == 202 and string.sub(of, 59, 90) or nil
 end
 
+-- Whether the call that made a session of this age may still come in again.
+local function is_repeatable(created)
+  return math.abs(now - created) <= tolerance
+end
+
 local held = redis.call('HGET', users, 's:' .. session)
 if held then
   local same = secret(held) and secret(held) == secret(record)
   return { same and 'stored' or 'taken', now, 0, 0 }
 end
 
+-- A repeat of a call whose session a later login evicted: it was stored, and stays evicted.
+if redis.call('HEXISTS', users, 'x:' .. session) == 1 then return { 'stored', now, 0, 0 } end
+
 local fresh = common(record)
 local revoked = stamp('e')
 local floor = math.max(revoked, stamp('r'))
-if fresh.created <= floor or math.abs(now - fresh.created) > tolerance then
+if fresh.created <= floor or not is_repeatable(fresh.created) then
   return { 'skewed', now, floor, 0 }
 end
 
@@ -32,6 +40,9 @@ for i = 1, #fields, 2 do
         id = string.sub(fields[i], 3), record = fields[i + 1], head = common(fields[i + 1]),
       }
     end
+  elseif string.sub(fields[i], 1, 2) == 'x:'
+      and not is_repeatable(tonumber(fields[i + 1]) or 0) then
+    redis.call('HDEL', users, fields[i])
   end
 end
 table.sort(all, function(a, b)
@@ -52,6 +63,9 @@ for _, old in ipairs(all) do
   end
 end
 for i = 1, #live + 1 - limit do
+  if is_repeatable(live[i].head.created) then
+    redis.call('HSET', users, 'x:' .. live[i].id, string.format('%.0f', live[i].head.created))
+  end
   redis.call('HDEL', users, 's:' .. live[i].id)
   report('evicted', live[i].id, live[i].record, live[i].head)
   evicted = evicted + 1

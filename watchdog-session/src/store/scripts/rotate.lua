@@ -1,8 +1,9 @@
 -- session.rotate.v1: exchanges a refresh token. The Rust twin is rotation.rs.
 -- ARGV: 5 generation, 6 digest, 7 successor, 8 client, 9 nonce, 10 address or '', 11 agent or '',
--- 12 whether to rotate, 13 grace (ms), 14 grace limit. Answers {verdict, now[, record]}.
+-- 12 whether to rotate, 13 grace (ms), 14 grace limit, 15 when the call was made (ms).
+-- Answers {verdict, now[, record]}.
 local REST = '>I2I4I8c8c32c32c32c16c16c16'
-local REPAIR_DISTANCE, HEADER_BYTES = 8, 202
+local REPAIR_DISTANCE, HEADER_BYTES, REPEAT_WINDOW = 8, 202, 10000
 
 local life, record, head = settle(session)
 if life ~= 'alive' then return { life, now } end
@@ -16,6 +17,8 @@ local used, generation, rotated_at, nonce, secret, current, previous, origin_ip,
 local presented = tonumber(ARGV[5])
 local digest, successor, client = ARGV[6], ARGV[7], ARGV[8]
 local rotate, grace, grace_limit = ARGV[12] == '1', tonumber(ARGV[13]), tonumber(ARGV[14])
+-- A repeat is judged by when the call was first made, so that it does not fall out of the grace.
+local made_at = math.max(math.min(tonumber(ARGV[15]), now), now - REPEAT_WINDOW)
 local repaired = head.flags % 2 == 1
 
 if nonce == ARGV[9] and current == successor then
@@ -29,7 +32,7 @@ local function by_lineage()
   if presented == generation and digest == current then return rotate and 'rotated' or 'kept' end
   local just_replaced = presented + 1 == generation and digest == previous
     and successor == current
-  if not (just_replaced and now - rotated_at < grace and client == rotated_by) then
+  if not (just_replaced and math.max(0, made_at - rotated_at) < grace and client == rotated_by) then
     return 'reuse'
   end
   return used < grace_limit and 'grace' or 'exhausted'

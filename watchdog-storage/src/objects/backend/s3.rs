@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::{Certificate, ClientOptions};
 
 use super::super::budget::{Budget, Limits};
@@ -112,6 +112,86 @@ fn credentials(config: &S3Config) -> AmazonS3Builder {
         (Some(access_key), Some(secret_key)) => AmazonS3Builder::new()
             .with_access_key_id(access_key.expose())
             .with_secret_access_key(secret_key.expose()),
-        _ => AmazonS3Builder::from_env(),
+        _ => only_credentials(&AmazonS3Builder::from_env()),
+    }
+}
+
+/// What the surroundings may say: who we are, and where that is asked. Endpoint, region and
+/// behaviour come from the configuration alone; a stray `AWS_ENDPOINT_URL` or
+/// `AWS_SKIP_SIGNATURE` must not send objects elsewhere.
+const CREDENTIALS: [AmazonS3ConfigKey; 11] = [
+    AmazonS3ConfigKey::AccessKeyId,
+    AmazonS3ConfigKey::SecretAccessKey,
+    AmazonS3ConfigKey::Token,
+    AmazonS3ConfigKey::WebIdentityTokenFile,
+    AmazonS3ConfigKey::RoleArn,
+    AmazonS3ConfigKey::RoleSessionName,
+    AmazonS3ConfigKey::StsEndpoint,
+    AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+    AmazonS3ConfigKey::ContainerCredentialsFullUri,
+    AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+    AmazonS3ConfigKey::MetadataEndpoint,
+];
+
+fn only_credentials(surroundings: &AmazonS3Builder) -> AmazonS3Builder {
+    CREDENTIALS.into_iter().fold(AmazonS3Builder::new(), |builder, key| {
+        match surroundings.get_config_value(&key) {
+            Some(value) => builder.with_config(key, value),
+            None => builder,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::aws::S3ConditionalPut;
+
+    use super::*;
+
+    #[test]
+    fn the_surroundings_give_credentials_and_nothing_else() {
+        let surroundings = AmazonS3Builder::new()
+            .with_access_key_id("id")
+            .with_secret_access_key("secret")
+            .with_token("token")
+            .with_config(AmazonS3ConfigKey::WebIdentityTokenFile, "token.jwt")
+            .with_endpoint("http://elsewhere")
+            .with_config(AmazonS3ConfigKey::S3Endpoint, "http://elsewhere")
+            .with_region("elsewhere-1")
+            .with_bucket_name("elsewhere")
+            .with_allow_http(true)
+            .with_skip_signature(true)
+            .with_unsigned_payload(true)
+            .with_s3_express(true)
+            .with_request_payer(true)
+            .with_conditional_put(S3ConditionalPut::Disabled);
+        let taken = only_credentials(&surroundings);
+        for key in [
+            AmazonS3ConfigKey::AccessKeyId,
+            AmazonS3ConfigKey::SecretAccessKey,
+            AmazonS3ConfigKey::Token,
+            AmazonS3ConfigKey::WebIdentityTokenFile,
+        ] {
+            assert_eq!(taken.get_config_value(&key), surroundings.get_config_value(&key));
+        }
+        let plain = AmazonS3Builder::new();
+        for key in [
+            AmazonS3ConfigKey::Endpoint,
+            AmazonS3ConfigKey::S3Endpoint,
+            AmazonS3ConfigKey::Region,
+            AmazonS3ConfigKey::Bucket,
+            AmazonS3ConfigKey::SkipSignature,
+            AmazonS3ConfigKey::UnsignedPayload,
+            AmazonS3ConfigKey::S3Express,
+            AmazonS3ConfigKey::RequestPayer,
+            AmazonS3ConfigKey::ConditionalPut,
+        ] {
+            assert_ne!(
+                surroundings.get_config_value(&key),
+                plain.get_config_value(&key),
+                "{key:?}"
+            );
+            assert_eq!(taken.get_config_value(&key), plain.get_config_value(&key), "{key:?}");
+        }
     }
 }

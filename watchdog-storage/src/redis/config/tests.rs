@@ -117,12 +117,13 @@ fn contradictions_name_both_fields() {
     assert!(case("redis://a", with_password).is_empty());
     let with_user = |config: &mut RedisConfig| config.username = Some("x".to_owned());
     assert_eq!(case("redis://u:p@a", with_user), ["url", "username"]);
-    assert_eq!(case("redis://a", with_user), ["username"]);
+    assert_eq!(case("redis://a", with_user), ["password"]);
+    assert_eq!(case("redis://u@a", |_| ()), ["password"]);
     let with_db = |config: &mut RedisConfig| config.db = 2;
     assert_eq!(case("redis://a/1", with_db), ["url", "db"]);
     assert!(case("redis://a/2", with_db).is_empty());
     assert_eq!(case("redis-cluster://a", with_db), ["db"]);
-    assert_eq!(case("redis-cluster://a/1", |_| ()), ["db"]);
+    assert_eq!(case("redis-cluster://a/1", |_| ()), ["url", "db"]);
     assert!(case("redis-cluster://a/0", |_| ()).is_empty());
     assert_eq!(case("rediss://a", |config| config.ssl = Some(false)), ["url", "ssl"]);
     assert!(case("redis://a", |config| config.ssl = Some(false)).is_empty());
@@ -134,7 +135,7 @@ fn contradictions_name_both_fields() {
     assert_eq!(case("redis://a", |config| config.max_buffer = 0), ["max_buffer"]);
     assert_eq!(
         case("redis://a", |config| config.command_timeout = std::time::Duration::ZERO),
-        ["connect_timeout", "command_timeout"]
+        ["command_timeout"]
     );
     assert_eq!(
         case("redis://a", |config| config.reconnect_min = config.reconnect_max * 2),
@@ -160,4 +161,16 @@ fn the_url_comes_before_the_database_and_after_the_user() {
     config.db = 5;
     assert_eq!(config.database(), 5);
     assert_eq!(config.effective_password(), None);
+}
+
+#[test]
+fn a_wrong_url_is_explained_by_the_loader_and_not_shown() {
+    for text in ["localhost:6379", "http://:hunter2@x", "hunter2"] {
+        let loader = watchdog_core::config::Loader::from_vars([("WATCHDOG_REDIS_URL", text)]);
+        let error = loader.load::<RedisConfig>().unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("rediss-sentinel://host[:port][/db]"), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains("localhost"), "{shown}");
+        assert!(!shown.contains("the type of the field"), "{shown}");
+    }
 }
