@@ -187,6 +187,7 @@ impl Frame {
 }
 
 /// The checksum of an encoded frame, as it stands in its header.
+#[cfg(any(feature = "embedded", feature = "redis", test))]
 pub(crate) fn checksum_of(encoded: &[u8]) -> Checksum {
     let stored = encoded.get(HEADER_BYTES - CHECKSUM_BYTES..HEADER_BYTES);
     stored.and_then(|stored| stored.try_into().ok()).unwrap_or_default()
