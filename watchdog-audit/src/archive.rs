@@ -13,6 +13,7 @@ use crate::segment::SegmentId;
 use crate::signing::Signer;
 
 const PREFIX: &str = "audit/v1";
+const OBJECTS: &str = "audit/v1/category=";
 const MANIFESTS: &str = "audit/v1/manifest/";
 const EPOCHS: &str = "audit/v1/epoch/";
 const PAGE: usize = 1000;
@@ -60,6 +61,19 @@ pub(crate) fn object_key(
     )
 }
 
+/// The segment in a key that [`object_key`] makes, and the key up to the hash.
+pub(crate) fn segment_in(key: &str) -> Option<(SegmentId, &str)> {
+    let (place, name) = key.rsplit_once('/')?;
+    let (number, rest) = name.strip_prefix("seg=")?.split_once('.')?;
+    let hash = rest.strip_suffix(".jsonl.zst")?;
+    let (day, partition) = place.rsplit_once("/p=")?;
+    let (category, date) = day.strip_prefix(OBJECTS)?.split_once("/date=")?;
+    let category = Category::ALL.into_iter().find(|known| known.as_str() == category)?;
+    let segment = SegmentId { partition: partition.parse().ok()?, number: number.parse().ok()? };
+    let is_ours = object_key(category, date, segment, hash) == key;
+    is_ours.then(|| (segment, key.strip_suffix(rest).unwrap_or(key)))
+}
+
 impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
@@ -97,6 +111,16 @@ impl Archive {
     /// Every manifest key in the bucket, in order.
     pub(crate) async fn manifest_keys(&self) -> Result<Vec<String>> {
         self.keys(MANIFESTS, None).await
+    }
+
+    /// Every key in the bucket where objects with entries stand, whoever put it there.
+    pub(crate) async fn object_keys(&self) -> Result<Vec<String>> {
+        self.keys(OBJECTS, None).await
+    }
+
+    /// The lines of an object nothing vouches for, `None` when there are none.
+    pub(crate) async fn unpacked(&self, key: &str, announced: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.read(key).await?.and_then(|content| unpack(&content, announced)))
     }
 
     async fn keys(&self, prefix: &str, mut after: Option<String>) -> Result<Vec<String>> {
@@ -158,7 +182,11 @@ impl Archive {
     pub(crate) async fn newest_epoch(&self, known: u64) -> Result<u64> {
         let after = known.checked_sub(1).map(epoch_key);
         let keys = self.keys(EPOCHS, after).await?;
-        Ok(keys.last().and_then(|key| number_in(key)).unwrap_or(0).max(known))
+        // Whatever else lies there is not an epoch.
+        let epochs = keys
+            .iter()
+            .filter_map(|key| number_in(key).filter(|number| epoch_key(*number) == *key));
+        Ok(epochs.max().unwrap_or(0).max(known))
     }
 
     /// Creates an epoch: the fencing token of one archiver. Busy when another was faster.
@@ -235,6 +263,12 @@ mod tests {
         assert!(manifest_key(9) < manifest_key(10));
         assert_eq!(number_in(&manifest_key(10)), Some(10));
         assert_eq!(number_in(&epoch_key(7)), Some(7));
+        let segment = SegmentId { partition: 3, number: 9 };
+        let key = object_key(Category::Access, "2026-01-01", segment, &"ab".repeat(32));
+        let stem = "audit/v1/category=access/date=2026-01-01/p=00003/seg=00000000000000000009.";
+        assert_eq!(segment_in(&key), Some((segment, stem)));
+        assert_eq!(segment_in(&key.replace("seg=0", "seg=")), None);
+        assert_eq!(segment_in(&key.replace("access", "other")), None);
         assert_eq!(
             object_key(
                 Category::Security,

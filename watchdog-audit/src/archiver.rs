@@ -231,9 +231,13 @@ impl Archiver {
         if let Some(own) = state.epoch
             && own == newest
         {
+            // A replica that was promoted without the fence would let segments expire.
+            self.raise_fences(own).await?;
             return Ok(own);
         }
-        let number = newest + 1;
+        let number = newest
+            .checked_add(1)
+            .ok_or_else(|| Error::corrupt("the bucket holds the last epoch there can be"))?;
         told(observer, &Step::Epoch, Moment::Before)?;
         let epoch = Epoch {
             format: "watchdog-audit-epoch/v1",
@@ -246,11 +250,16 @@ impl Archiver {
         })?;
         self.archive.create_epoch(number, content.into()).await?;
         told(observer, &Step::Epoch, Moment::After)?;
-        for partition in 0..self.store.partitions() {
-            self.store.raise_fence(partition, number).await?;
-        }
+        self.raise_fences(number).await?;
         state.epoch = Some(number);
         Ok(number)
+    }
+
+    async fn raise_fences(&self, token: u64) -> Result<()> {
+        for partition in 0..self.store.partitions() {
+            self.store.raise_fence(partition, token).await?;
+        }
+        Ok(())
     }
 }
 
@@ -266,22 +275,24 @@ impl Run<'_> {
             self.tell(&Step::Seal(segment), Moment::After)?;
         }
         for (number, totals) in store.sealed(partition).await? {
-            self.segment(SegmentId { partition, number }, totals).await?;
+            self.segment(SegmentId { partition, number }, totals, held.unarchived).await?;
             store.lease(&self.archiver.holder, LEASE).await?;
         }
         Ok(())
     }
 
-    async fn segment(&mut self, segment: SegmentId, totals: Totals) -> Result<()> {
+    async fn segment(&mut self, segment: SegmentId, totals: Totals, unarchived: u64) -> Result<()> {
         self.tell(&Step::Read(segment), Moment::Before)?;
         let frames = self.read(segment, totals).await?;
         self.tell(&Step::Read(segment), Moment::After)?;
         let archive = &self.archiver.archive;
         let chain = archive.refreshed().await?;
-        let packed = pack_segment(segment, &frames, &chain)?;
+        // What the chain says counts: an empty replica that was promoted knows nothing of it.
+        let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
+        let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
         let manifest = match chain.covering(segment) {
             Some(manifest) if packed.entries == 0 => manifest.clone(),
-            _ => self.commit(segment, totals, packed, &chain).await?,
+            _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
         let proof = ArchiveProof {
@@ -332,12 +343,16 @@ impl Run<'_> {
     /// Writes the objects of a segment, then the manifest that makes them count.
     async fn commit(
         &mut self,
-        segment: SegmentId,
+        (segment, unarchived): (SegmentId, u64),
         totals: Totals,
         packed: PackedSegment,
         chain: &Chain,
     ) -> Result<ManifestRef> {
         let archive = &self.archiver.archive;
+        // The chain knows of newer archivers also when the store was rolled back.
+        if chain.epoch() > self.token {
+            return Err(fenced(self.token, chain.epoch()));
+        }
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
             let step = Step::Object(object.meta.key.clone());
@@ -354,6 +369,7 @@ impl Run<'_> {
             epoch: self.token,
             created_at: self.archiver.clock.now(),
             segment,
+            unarchived,
             frames: totals.frames,
             repeated: packed.repeated,
             entries: packed.entries,

@@ -36,6 +36,10 @@ pub enum FaultKind {
     EntriesReordered,
     /// A number is missing in a writer's sequence, or stands twice.
     SequenceGap,
+    /// An object stands where the archive's do, and is not one of them.
+    UnknownObject,
+    /// A segment is neither archived nor in the store.
+    MissingSegment,
     /// What waits in the store for its archive is not what was written.
     AlteredSegment,
 }
@@ -75,6 +79,8 @@ pub(crate) struct Chain {
     manifests: Vec<Manifest>,
     /// Last archived number of each writer.
     high_water: HashMap<WriterId, u64>,
+    /// Of each partition, the last segment that was sealed before it was archived.
+    unarchived: HashMap<u16, u64>,
     /// The newest manifest that covers a segment.
     segments: HashMap<SegmentId, ManifestRef>,
 }
@@ -117,6 +123,12 @@ impl Chain {
         (number > 0).then(|| ManifestRef { number, sha256: next.previous.clone() })
     }
 
+    /// The last segment of a partition that was sealed before it was archived, `None` while no
+    /// manifest tells.
+    pub(crate) fn unarchived(&self, partition: u16) -> Option<u64> {
+        self.unarchived.get(&partition).copied()
+    }
+
     pub(crate) fn covering(&self, segment: SegmentId) -> Option<&ManifestRef> {
         self.segments.get(&segment)
     }
@@ -152,7 +164,16 @@ impl Chain {
         if manifest.epoch < self.epoch {
             return Err(fault(FaultKind::BrokenChain, "its epoch is older than the one before it"));
         }
+        let partition = manifest.segment.partition;
+        let unarchived = self.unarchived(partition).unwrap_or(manifest.unarchived);
+        if manifest.unarchived != unarchived {
+            return Err(fault(
+                FaultKind::BrokenChain,
+                "it says something else of the time before the archive than the ones before it",
+            ));
+        }
         self.check_counts(key, &manifest)?;
+        self.unarchived.insert(partition, unarchived);
         self.epoch = manifest.epoch;
         for (writer, range) in &manifest.writers {
             self.high_water.insert(*writer, range.last);
@@ -168,7 +189,9 @@ impl Chain {
         let mut ranged: u64 = 0;
         for (writer, range) in &manifest.writers {
             let wanted = self.high_water(writer) + 1;
-            if range.first != wanted || range.last < range.first {
+            let is_begin = wanted == 1 && manifest.unarchived > 0;
+            let goes_on = range.first == wanted || (is_begin && range.first > 0);
+            if !goes_on || range.last < range.first {
                 return Err(Fault::new(
                     FaultKind::SequenceGap,
                     key,

@@ -17,6 +17,31 @@ pub(crate) const LINE_VERSION: u32 = 1;
 /// Longest line of an entry, in bytes, without its newline: 64 KiB.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// How deep lists and objects of a detail may be nested in each other. Readers of JSON have limits
+/// of their own, and what cannot be read back must not be acknowledged.
+pub const MAX_DETAIL_DEPTH: usize = 32;
+
+/// Refuses an entry whose line could be written and not be read.
+pub(crate) fn check(entry: &Entry) -> Result<()> {
+    match entry.details.iter().find(|(_, value)| is_deeper(value, MAX_DETAIL_DEPTH)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::new(
+            ErrorKind::Misuse,
+            format_args!("detail {name} is nested deeper than {MAX_DETAIL_DEPTH} levels"),
+        )),
+    }
+}
+
+fn is_deeper(value: &serde_json::Value, levels: usize) -> bool {
+    use serde_json::Value;
+    match (value, levels.checked_sub(1)) {
+        (Value::Array(_) | Value::Object(_), None) => true,
+        (Value::Array(values), Some(left)) => values.iter().any(|value| is_deeper(value, left)),
+        (Value::Object(map), Some(left)) => map.values().any(|value| is_deeper(value, left)),
+        _ => false,
+    }
+}
+
 /// An entry as the log keeps it: with the time it was taken, and its place in the sequence of the
 /// writer that took it.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,6 +245,26 @@ mod tests {
         let long = "x".repeat(MAX_LINE_BYTES);
         let error = Line::plain(place(), entry().with_detail("x", long)).encode().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn a_detail_of_32_levels_is_read_back_and_a_deeper_one_refused() {
+        let nested = |levels: usize| {
+            (1..levels).fold(serde_json::json!([]), |inner, level| {
+                if level % 2 == 0 {
+                    serde_json::json!([inner])
+                } else {
+                    serde_json::json!({"n": inner})
+                }
+            })
+        };
+        let deepest = entry().with_detail("x", nested(MAX_DETAIL_DEPTH));
+        check(&deepest).unwrap();
+        Line::decode(&Line::plain(place(), deepest).encode().unwrap()).unwrap();
+        for levels in [MAX_DETAIL_DEPTH + 1, 127, 500] {
+            let error = check(&entry().with_detail("x", nested(levels))).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Misuse, "{levels} levels");
+        }
     }
 
     #[test]

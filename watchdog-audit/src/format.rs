@@ -18,7 +18,7 @@
 //! | `category` | `application`, `database`, `access`, `security` |
 //! | `actor` | `{"type", "id"}`; without `id` when sealed |
 //! | `action`, `resource` `{"type", "id"}`, `outcome` | `success`, `denied`, `failure`, `unknown` |
-//! | `client` `{"ip", "user_agent"}`, `request_id`, `trace_id`, `details` | when there are any |
+//! | `client` `{"ip", "user_agent"}`, `request_id`, `trace_id`, `details` (nested at most 32 levels deep) | when there are any |
 //! | `sealed` | `{"subject", "key", "box"}` in place of actor id, client and details |
 //!
 //! `box` is base64 without padding of nonce (12 bytes), ciphertext and tag (16 bytes) of
@@ -43,6 +43,12 @@
 //! | 16 | first half of SHA-256 over the 48 bytes before and the payload |
 //! | … | payload: the lines, each ended by a newline |
 //!
+//! # Store
+//!
+//! For each writer the store keeps the last accepted number and the checksum of the frame that held
+//! it, so that a replay is told from the frame of a copied machine. A partition has a fence, 0 until
+//! somebody archives; only while it is 0 a segment is sealed with a life, and `unarchived` is the last such.
+//!
 //! # Bucket
 //!
 //! | key | |
@@ -64,5 +70,11 @@
 //!
 //! A verifier checks for each manifest in order of number: signature under a key it has from
 //! elsewhere, `previous`, that `epoch` does not fall, that each writer goes on where the last
-//! manifest that names it ended (1 the first time), that every object has the stated `sha256`,
-//! `entries` and `root`, and that the `seq` of its lines are exactly the stated ranges.
+//! manifest that names it ended (1 the first time, or above it where `unarchived` is not 0: the
+//! partition took entries before it had an archive), that `unarchived` of a partition never changes,
+//! that every object has the stated `sha256`,
+//! `entries` and `root`, and that the `seq` of its lines are exactly the stated ranges. An object
+//! that is gone after the retention of its category has expired; the `seq` of the others are then
+//! within the ranges, each once. An object below `audit/v1/category=` that no manifest names is one
+//! of a segment that is not archived yet, or has the lines of a named object of the same segment,
+//! category and day: a run of the archiver broke off there.

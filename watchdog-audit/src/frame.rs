@@ -4,6 +4,7 @@ use aws_lc_rs::digest;
 
 use crate::entry::{Line, MAX_LINE_BYTES};
 use crate::error::{Error, ErrorKind, Result};
+use crate::segment::Checksum;
 use crate::writer_id::WriterId;
 
 /// Most entries of one frame.
@@ -89,8 +90,22 @@ impl Frame {
         self.payload.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1])
     }
 
+    /// The checksum in the header, by which a frame is told from another with its numbers.
+    pub fn checksum(&self) -> Checksum {
+        checksum(&self.header(), &self.payload)
+    }
+
     /// The bytes of the frame: a header of 64 bytes and the lines.
     pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.header();
+        let checksum = checksum(&bytes, &self.payload);
+        bytes.extend_from_slice(&checksum);
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// The header without its checksum, with room for all the rest.
+    fn header(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.payload.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[VERSION, CODEC_RAW]);
@@ -104,9 +119,6 @@ impl Frame {
         // A payload is bounded by MAX_PAYLOAD_BYTES.
         let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
-        let checksum = checksum(&bytes, &self.payload);
-        bytes.extend_from_slice(&checksum);
-        bytes.extend_from_slice(&self.payload);
         bytes
     }
 
@@ -174,6 +186,13 @@ impl Frame {
     }
 }
 
+/// The checksum of an encoded frame, as it stands in its header.
+#[cfg(any(feature = "embedded", feature = "redis", test))]
+pub(crate) fn checksum_of(encoded: &[u8]) -> Checksum {
+    let stored = encoded.get(HEADER_BYTES - CHECKSUM_BYTES..HEADER_BYTES);
+    stored.and_then(|stored| stored.try_into().ok()).unwrap_or_default()
+}
+
 /// Reads fixed fields from a header whose length the caller has checked.
 struct Fields<'a>(&'a [u8]);
 
@@ -189,7 +208,7 @@ impl Fields<'_> {
 }
 
 /// The first half of the SHA-256 of header and payload: finds accidents, not attackers.
-fn checksum(header: &[u8], payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
+fn checksum(header: &[u8], payload: &[u8]) -> Checksum {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(header);
     context.update(payload);
@@ -231,6 +250,7 @@ mod tests {
         #[test]
         fn a_frame_reads_back(first in 1_u64..u64::MAX / 2, count in 1_u64..20) {
             let frame = frame(first, count);
+            prop_assert_eq!(checksum_of(&frame.encode()), frame.checksum());
             prop_assert_eq!(Frame::decode(&frame.encode()).unwrap(), frame);
         }
 

@@ -37,26 +37,35 @@
 //!   survives the loss of the primary is up to its replication. A writer keeps its last 8 MiB of
 //!   acknowledged frames and sends them again when a promoted replica lacks them; what was lost
 //!   beyond that is declared in the log as `audit.entries_lost`.
-//! - No segment has a life that ends before its archive was read back and verified: an archiver that
-//!   sleeps for a year loses nothing. Afterwards its last entry lives exactly the retention
+//! - Where any process that shares the store has an archive, no segment has a life that ends before
+//!   its archive was read back and verified: an archiver that sleeps for a year loses nothing.
+//!   Afterwards its last entry lives exactly the retention
 //!   (90 days by default).
 //! - Each entry stands in the archive once: also when the archiver is killed at any step, when two
 //!   run at once, and when the bucket fails or acknowledges what it did not store.
 //! - [`AuditLog::verify`] names the first thing that does not fit: a missing object, an altered byte,
-//!   a dropped, inserted or reordered entry, a truncated chain, a wrong signature, a gap in a
-//!   writer's sequence. Two deleted neighbours do not hide each other.
-//! - Entries take at most 64 KiB each, batches 256 entries or 64 KiB, the queue 8192 entries. A full
+//!   a dropped, inserted or reordered entry, an object no manifest names, a truncated chain, a wrong
+//!   signature, a gap in a writer's sequence, a sealed segment that is neither archived nor waits. Two deleted neighbours do not hide each other.
+//! - Entries take at most 64 KiB each and details 32 levels of nesting, batches 256 entries or 64 KiB, the queue 8192 entries. A full
 //!   queue makes callers wait, up to the record timeout; nothing is dropped silently.
 //!
 //! # Where it ends
 //!
 //! - While the store is down entries wait in memory: those that wait are lost when the process is
 //!   killed, and their callers never got a receipt. There is no spool on disk.
+//! - Until they are archived entries are not signed: the checksum of a frame has no key and finds
+//!   accidents. Who can write to the store can forge, change or remove entries that wait, and can
+//!   let a segment expire. The time between is `SEGMENT_MAX_AGE` and a run of the archiver.
 //! - Somebody who has the signing key and can write to bucket and store can write another history.
 //!   Somebody who has only the bucket cannot. Who cuts the end of the chain *and* empties the store
 //!   is not noticed: nothing outside of both knows how far the chain went.
 //! - The same entry recorded again is recognised among the last 65 536 of one process. Another
 //!   process stores it again, under the same id.
+//! - What was sealed before any process had an archive is never archived. An archive that is switched
+//!   on later goes on from there; its manifests say so in `unarchived`. When the archive is switched
+//!   off again nothing expires any more: segments wait for it.
+//! - The number of partitions in Redis only grows. To lower it, archive everything, stop every
+//!   process, and begin with another key prefix.
 //! - Subject keys are derived from the encryption root. They cannot be erased one by one yet; the
 //!   line format and the [`SubjectKeys`] port are ready for keys that can.
 //! - `resource`, `action`, `request_id` and `trace_id` are not sealed. Equal actors have equal
@@ -77,6 +86,13 @@
 //! `PARTITIONS`. On Redis with `maxmemory-policy allkeys-*` the log does not start: such a server
 //! evicts what is not archived.
 //!
+//! # Rotating the signing key
+//!
+//! A process refuses manifests of a key it does not know. While processes are replaced one by one,
+//! first roll out the *new* key as a previous one, so that everybody accepts it; then make it the
+//! current one and keep the old one as previous for as long as the archive lives, or trust its
+//! public key ([`AuditLogBuilder::with_archive_trusting`]).
+//!
 //! # Features
 //!
 //! `embedded` (a local file, by redb), `redis`, `objects` (the archive, on a local directory or S3),
@@ -85,7 +101,8 @@
 //! # What it does not do
 //!
 //! It does not decide who may read: [`AuditLog::query`] asks for no role. It does not apply the
-//! archive's retention per category to the bucket.
+//! archive's retention per category to the bucket: a lifecycle rule of the bucket does, and
+//! verification counts what is gone after it as expired. It must not be shorter than configured.
 //!
 //! # How to extend it
 //!
@@ -135,7 +152,7 @@ pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
 pub use chain::{Fault, FaultKind};
 pub use config::{ArchiveRetention, AuditConfig, MirrorLevel, StoreKind};
-pub use entry::{MAX_LINE_BYTES, Record};
+pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};

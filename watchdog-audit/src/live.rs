@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::frame::Frame;
-use crate::segment::{FrameId, Partition, SegmentId, Totals};
+use crate::segment::{Expiry, FrameId, Partition, SegmentId, Totals};
 use crate::store::SegmentStore;
 
 const FRAMES_AT_ONCE: usize = 64;
@@ -14,6 +14,23 @@ pub(crate) struct LivePartition {
     pub(crate) held: Partition,
     /// In order, the open one last, with the totals of the sealed ones.
     pub(crate) segments: Vec<(SegmentId, Option<Totals>)>,
+}
+
+/// The segments that were sealed while nobody archived and have not expired, the newest first.
+pub(crate) async fn list_unarchived(
+    store: &dyn SegmentStore,
+    partition: u16,
+) -> Result<Vec<SegmentId>> {
+    let mut found = Vec::new();
+    for number in (1..=store.partition(partition).await?.unarchived).rev() {
+        let segment = SegmentId { partition, number };
+        // They expire in order.
+        if store.expiry(segment).await? == Expiry::Missing {
+            break;
+        }
+        found.push(segment);
+    }
+    Ok(found)
 }
 
 /// Lists what waits. Whoever compares with the archive reads the archive afterwards: what is

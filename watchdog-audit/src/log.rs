@@ -57,16 +57,19 @@ pub(crate) struct Inner {
     writer: WriterId,
     #[cfg(feature = "objects")]
     archiver: Option<Archiver>,
+    #[cfg(feature = "objects")]
+    retention: crate::config::ArchiveRetention,
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
-    tasks: Mutex<Tasks>,
+    tasks: Tasks,
 }
 
 #[derive(Debug, Default)]
 struct Tasks {
-    writer: Option<JoinHandle<()>>,
-    tend: Option<JoinHandle<()>>,
+    /// Held while somebody waits for its end.
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    tend: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for AuditLog {
@@ -94,7 +97,8 @@ impl AuditLog {
     ///
     /// [`ErrorKind::NotAcknowledged`] when the store does not answer in time: the entry is kept
     /// and written when the store is back. [`ErrorKind::Saturated`] when the queue stayed full and
-    /// the entry was not taken. [`ErrorKind::TooLarge`] over 64 KiB, [`ErrorKind::Closed`] after
+    /// the entry was not taken. [`ErrorKind::TooLarge`] over 64 KiB, [`ErrorKind::Misuse`] for a detail nested
+    /// deeper than [`MAX_DETAIL_DEPTH`](crate::MAX_DETAIL_DEPTH), [`ErrorKind::Closed`] after
     /// [`shutdown`](Self::shutdown).
     pub async fn record(&self, entry: Entry) -> Result<Receipt> {
         if !self.inner.is_enabled {
@@ -154,13 +158,18 @@ impl AuditLog {
 
     /// Checks the whole archive and what the store holds; names the first thing that does not fit.
     ///
+    /// An object that is gone after the configured retention of its category has expired; before,
+    /// it is missing.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`] without an archive, [`ErrorKind::Unavailable`] when store or bucket
     /// do not answer: nothing is said about the log then.
     #[cfg(feature = "objects")]
     pub async fn verify(&self) -> Result<Verification> {
-        crate::verify::verify(self.archiver()?.archive(), self.inner.store.as_ref()).await
+        let keeping =
+            crate::verify::Keeping { retention: self.inner.retention, now: self.inner.clock.now() };
+        crate::verify::verify(self.archiver()?.archive(), self.inner.store.as_ref(), keeping).await
     }
 
     /// The archiver of this log.
@@ -178,7 +187,8 @@ impl AuditLog {
 
     /// Stops taking entries, writes what was taken, and waits for it until the deadline.
     ///
-    /// Operations that are under way are waited for as well.
+    /// Operations that are under way are waited for as well. Who calls while another waits, waits
+    /// for the same end.
     ///
     /// # Errors
     ///
@@ -186,23 +196,39 @@ impl AuditLog {
     /// error says how many.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         self.inner.shared.closing.notify_one();
-        let (writer, tend) = {
-            let mut tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            (tasks.writer.take(), tasks.tend.take())
-        };
+        let tasks = &self.inner.tasks;
+        let tend = tasks.tend.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tend) = tend {
             tend.abort();
         }
-        let Some(mut writer) = writer else { return Ok(()) };
-        if timeout(deadline, &mut writer).await.is_ok() {
-            return Ok(());
+        let begun = tokio::time::Instant::now();
+        // Another caller may be waiting for the same end.
+        let Ok(mut writer) = timeout(deadline, tasks.writer.lock()).await else {
+            return Err(self.left());
+        };
+        if let Some(task) = writer.as_mut() {
+            let is_over = timeout(deadline.saturating_sub(begun.elapsed()), &mut *task).await;
+            if is_over.is_err() {
+                task.abort();
+            }
+            *writer = None;
+            if is_over.is_ok() {
+                return Ok(());
+            }
         }
-        writer.abort();
+        if self.inner.shared.waiting.load(Ordering::Relaxed) == 0 {
+            Ok(())
+        } else {
+            Err(self.left())
+        }
+    }
+
+    fn left(&self) -> Error {
         let left = self.inner.shared.waiting.load(Ordering::Relaxed);
-        Err(Error::new(
+        Error::new(
             ErrorKind::NotAcknowledged,
             format_args!("{left} audit entries were not written before the deadline"),
-        ))
+        )
     }
 
     fn enqueue(&self, job: Job) -> Result<()> {

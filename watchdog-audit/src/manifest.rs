@@ -32,6 +32,9 @@ pub struct Manifest {
     pub created_at: Timestamp,
     /// The segment that was read.
     pub segment: SegmentId,
+    /// The last segment of the partition that was sealed while nobody archived, 0 for none. It and
+    /// all before it are not in the archive, so a writer of theirs may begin above 1.
+    pub unarchived: u64,
     /// Frames read from the segment.
     pub frames: u64,
     /// Entries read from the segment that an earlier manifest covers: a store that was rolled back
@@ -168,6 +171,7 @@ mod tests {
             epoch: 1,
             created_at: Timestamp::UNIX_EPOCH,
             segment: SegmentId { partition: 0, number: 1 },
+            unarchived: 0,
             frames: 1,
             repeated: 0,
             entries: 2,

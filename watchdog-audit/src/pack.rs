@@ -43,9 +43,13 @@ struct Open {
 
 /// Sorts the lines of a segment that no manifest covers into objects by category and day.
 ///
+/// With `may_begin_late` a writer the chain does not know may begin above 1: the partition was not
+/// archived before.
+///
 /// Equal segments over equal chains give equal objects, byte by byte.
 pub(crate) fn pack_segment(
     segment: SegmentId,
+    may_begin_late: bool,
     frames: &[Frame],
     chain: &Chain,
 ) -> Result<PackedSegment> {
@@ -58,7 +62,7 @@ pub(crate) fn pack_segment(
                 packed.repeated += 1;
                 continue;
             }
-            count(&mut packed, chain, segment, &line)?;
+            count(&mut packed, chain, (segment, may_begin_late), &line)?;
             let object =
                 open.entry((line.category, day(line.recorded_at))).or_insert_with(|| Open {
                     lines: Vec::new(),
@@ -81,12 +85,18 @@ pub(crate) fn pack_segment(
     Ok(packed)
 }
 
-fn count(packed: &mut PackedSegment, chain: &Chain, segment: SegmentId, line: &Line) -> Result<()> {
+fn count(
+    packed: &mut PackedSegment,
+    chain: &Chain,
+    (segment, may_begin_late): (SegmentId, bool),
+    line: &Line,
+) -> Result<()> {
     let before = packed
         .writers
         .get(&line.writer)
         .map_or_else(|| chain.high_water(&line.writer), |range| range.last);
-    if line.sequence != before + 1 {
+    let is_begin = before == 0 && may_begin_late;
+    if line.sequence != before + 1 && !is_begin {
         return Err(Error::corrupt(format_args!(
             "{segment} goes on with entry {} of writer {}, entry {} is due",
             line.sequence,

@@ -254,7 +254,9 @@ impl AuditLog {
         let mut best = Best { query, handles, lines: BTreeMap::new() };
         // The store first: what is archived in between is then found in the archive, once.
         for partition in 0..inner.store().partitions() {
-            for (segment, _) in live::list(inner.store(), partition).await?.segments {
+            let waiting = live::list(inner.store(), partition).await?.segments;
+            let unarchived = live::list_unarchived(inner.store(), partition).await?;
+            for segment in waiting.into_iter().map(|(segment, _)| segment).chain(unarchived) {
                 live::read(inner.store(), segment, |_, frame| {
                     // A frame that was read has lines that decode.
                     frame.lines().filter_map(|line| Line::decode(line).ok()).for_each(|line| {

@@ -32,12 +32,33 @@ impl Recent {
             }
         }
     }
+
+    /// Forgets the entries whose receipts match: they are not stored under them, and when they are
+    /// recorded again they are new.
+    pub(crate) fn forget(&mut self, is_gone: impl Fn(&Receipt) -> bool) {
+        self.receipts.retain(|_, receipt| !is_gone(receipt));
+        self.order.retain(|id| self.receipts.contains_key(id));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::writer_id::WriterId;
+
+    #[test]
+    fn what_is_forgotten_is_new_again() {
+        let writer = WriterId::from_bytes([0; 16]);
+        let mut recent = Recent::default();
+        for sequence in 1..=3_u64 {
+            let receipt = Receipt { writer, sequence, partition: 0 };
+            recent.insert(Uuid::from_u128(u128::from(sequence)), receipt);
+        }
+        recent.forget(|receipt| receipt.sequence == 2);
+        assert!(recent.find(&Uuid::from_u128(2)).is_none());
+        assert!(recent.find(&Uuid::from_u128(3)).is_some());
+        assert_eq!(recent.order.len(), 2);
+    }
 
     #[test]
     fn the_oldest_is_forgotten_first() {

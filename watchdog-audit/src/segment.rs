@@ -130,15 +130,26 @@ pub struct Partition {
     pub frames: u64,
     /// The store's time of the last frame ever, in milliseconds since 1970.
     pub last_millis: u64,
-    /// The newest fencing token the gate has seen.
+    /// The newest fencing token the gate has seen; 0 while nobody has ever archived.
     pub fence: u64,
+    /// The last segment that was sealed with a life because nobody archived; 0 for none. It and all
+    /// before it are not in the archive.
+    pub unarchived: u64,
     /// The newest manifest the gate has seen.
     pub head: Option<ManifestRef>,
 }
 
 impl Default for Partition {
     fn default() -> Self {
-        Self { open: 1, totals: Totals::default(), frames: 0, last_millis: 0, fence: 0, head: None }
+        Self {
+            open: 1,
+            totals: Totals::default(),
+            frames: 0,
+            last_millis: 0,
+            fence: 0,
+            unarchived: 0,
+            head: None,
+        }
     }
 }
 
@@ -157,6 +168,18 @@ pub struct AppendRequest {
     pub bytes: u64,
 }
 
+/// The last frame of a writer that a partition took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HighWater {
+    /// The writer's last accepted number, 0 before its first.
+    pub last: u64,
+    /// The checksum in the header of the frame that held it.
+    pub checksum: Checksum,
+}
+
+/// The checksum in the header of a frame.
+pub type Checksum = [u8; 16];
+
 /// How an append ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
@@ -167,10 +190,11 @@ pub enum Appended {
         /// Whether the segment is due to be sealed.
         is_due: bool,
     },
-    /// Every entry of the frame was taken before: a replay.
+    /// Every number of the frame was taken before: a replay, or another's frame.
     Duplicate {
-        /// The writer's last accepted number.
-        high_water: u64,
+        /// The writer's last accepted number, and the frame it came with: a replay of that frame
+        /// has the same checksum.
+        high_water: HighWater,
     },
     /// The frame does not follow the writer's last accepted entry; nothing was stored.
     OutOfOrder {
@@ -193,6 +217,18 @@ pub enum Sealing {
     AlreadySealed,
     /// The segment holds nothing and stays open.
     Empty,
+}
+
+/// What becomes of a segment that is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// It waits for the gate.
+    Waits(Totals),
+    /// Nobody archives: it expires.
+    Expires {
+        /// When, in milliseconds since 1970 by the store's clock.
+        at: u64,
+    },
 }
 
 /// What the gate asks for before a segment may expire.
@@ -243,18 +279,19 @@ pub enum Expiry {
 }
 
 impl Partition {
-    /// Decides an append at `now` (milliseconds), given the writer's last accepted number.
+    /// Decides an append at `now` (milliseconds), given the writer's last accepted frame.
     pub fn append(
         &mut self,
         request: AppendRequest,
-        high_water: u64,
+        high_water: HighWater,
         limits: SegmentLimits,
         now: u64,
     ) -> Appended {
         let last = request.first.saturating_add(request.count).saturating_sub(1);
-        if last <= high_water {
+        if last <= high_water.last {
             return Appended::Duplicate { high_water };
         }
+        let high_water = high_water.last;
         if request.first != high_water + 1 {
             return Appended::OutOfOrder { high_water };
         }
@@ -282,8 +319,9 @@ impl Partition {
             && (self.totals.bytes >= limits.max_bytes || age >= limits.max_age.as_millis())
     }
 
-    /// Decides sealing. The sealed segment's totals come along when it is sealed now.
-    pub fn seal(&mut self, number: u64) -> (Sealing, Option<Totals>) {
+    /// Decides sealing by a caller that archives nothing when there is a `ttl`. What becomes of the
+    /// segment comes along when it is sealed now.
+    pub fn seal(&mut self, number: u64, ttl: Option<Duration>) -> (Sealing, Option<Sealed>) {
         if number != self.open {
             return (Sealing::AlreadySealed, None);
         }
@@ -291,7 +329,16 @@ impl Partition {
             return (Sealing::Empty, None);
         }
         self.open += 1;
-        (Sealing::Sealed, Some(std::mem::take(&mut self.totals)))
+        let totals = std::mem::take(&mut self.totals);
+        // Each process knows only of its own archive; the fence tells of everybody's.
+        let sealed = match ttl {
+            Some(ttl) if self.fence == 0 => {
+                self.unarchived = number;
+                Sealed::Expires { at: expires_at(totals, ttl) }
+            }
+            _ => Sealed::Waits(totals),
+        };
+        (Sealing::Sealed, Some(sealed))
     }
 
     /// Decides whether a segment may expire. `sealed` are its totals while it waits for the gate,
@@ -334,116 +381,4 @@ pub fn expires_at(totals: Totals, ttl: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: SegmentLimits =
-        SegmentLimits { max_bytes: 100, max_age: Duration::from_secs(10) };
-
-    fn request(number: u64, first: u64, count: u64) -> AppendRequest {
-        AppendRequest { number, writer: WriterId::from_bytes([1; 16]), first, count, bytes: 40 }
-    }
-
-    fn proof(token: u64) -> ArchiveProof {
-        ArchiveProof {
-            entries: 3,
-            frames: 1,
-            token,
-            manifest: ManifestRef { number: 1, sha256: "0".repeat(64) },
-            ttl: Duration::from_secs(60),
-        }
-    }
-
-    #[test]
-    fn a_replayed_frame_changes_nothing() {
-        let mut partition = Partition::default();
-        partition.append(request(1, 1, 3), 0, LIMITS, 1000);
-        let before = partition.clone();
-        let replay = partition.append(request(1, 1, 3), 3, LIMITS, 2000);
-        assert_eq!((replay, partition), (Appended::Duplicate { high_water: 3 }, before));
-    }
-
-    #[test]
-    fn a_gap_and_an_overlap_are_refused() {
-        let mut partition = Partition::default();
-        for first in [3, 5] {
-            let refused = partition.append(request(1, first, 3), 3, LIMITS, 0);
-            assert_eq!(refused, Appended::OutOfOrder { high_water: 3 });
-        }
-        assert_eq!(partition, Partition::default());
-    }
-
-    #[test]
-    fn a_segment_is_due_by_size_or_age() {
-        let due = |partition: &mut Partition, first, now| match partition.append(
-            request(1, first, 1),
-            first - 1,
-            LIMITS,
-            now,
-        ) {
-            Appended::Stored { is_due, .. } => is_due,
-            other => panic!("{other:?}"),
-        };
-        let mut by_size = Partition::default();
-        assert_eq!([due(&mut by_size, 1, 0), due(&mut by_size, 2, 0)], [false, false]);
-        assert!(due(&mut by_size, 3, 0));
-        let mut by_age = Partition::default();
-        assert!(!due(&mut by_age, 1, 5_000));
-        assert!(due(&mut by_age, 2, 15_000));
-    }
-
-    #[test]
-    fn frame_ids_grow_when_the_clock_goes_back() {
-        let mut partition = Partition::default();
-        partition.append(request(1, 1, 1), 0, LIMITS, 5_000);
-        let appended = partition.append(request(1, 2, 1), 1, LIMITS, 1_000);
-        let Appended::Stored { frame, .. } = appended else { panic!("{appended:?}") };
-        assert_eq!(frame, FrameId { millis: 5_000, number: 2 });
-    }
-
-    #[test]
-    fn an_empty_segment_is_not_sealed() {
-        let mut partition = Partition::default();
-        assert_eq!(partition.seal(1), (Sealing::Empty, None));
-        partition.append(request(1, 1, 3), 0, LIMITS, 0);
-        let (sealing, totals) = partition.seal(1);
-        assert_eq!((sealing, totals.unwrap().entries), (Sealing::Sealed, 3));
-        assert_eq!(partition.seal(1), (Sealing::AlreadySealed, None));
-        assert_eq!(partition.seal(2), (Sealing::Empty, None));
-        let late = partition.append(request(1, 4, 1), 3, LIMITS, 0);
-        assert_eq!(late, Appended::NotOpen { open: 2 });
-    }
-
-    #[test]
-    fn the_gate_asks_for_a_sealed_segment_the_right_counts_and_the_newest_token() {
-        let mut partition = Partition::default();
-        partition.append(request(1, 1, 3), 0, LIMITS, 7_000);
-        assert_eq!(partition.gate(1, None, 1, &proof(2)), Gate::NotSealed);
-        let (_, totals) = partition.seal(1);
-        assert_eq!(partition.gate(1, totals, 1, &proof(1)), Gate::Fenced { newest: 2 });
-        assert_eq!(partition.gate(1, totals, 0, &proof(2)), Gate::Mismatch);
-        let wrong = ArchiveProof { entries: 2, ..proof(2) };
-        assert_eq!(partition.gate(1, totals, 1, &wrong), Gate::Mismatch);
-        assert_eq!(partition.head, None);
-        assert_eq!(partition.gate(1, totals, 1, &proof(2)), Gate::Archived { expires_at: 67_000 });
-        assert_eq!(partition.gate(1, None, 1, &proof(2)), Gate::AlreadyArchived);
-        assert_eq!(partition.head.map(|head| head.number), Some(1));
-    }
-
-    #[test]
-    fn the_fence_only_rises() {
-        let mut partition = Partition::default();
-        assert_eq!(partition.raise_fence(3), 3);
-        assert_eq!(partition.raise_fence(2), 3);
-    }
-
-    #[test]
-    fn references_read_back() {
-        let reference = ManifestRef { number: 7, sha256: "ab".repeat(32) };
-        assert_eq!(reference.to_string().parse::<ManifestRef>().unwrap(), reference);
-        assert!("7:xyz".parse::<ManifestRef>().is_err());
-        let frame = FrameId { millis: 5, number: 6 };
-        assert_eq!(frame.to_string().parse::<FrameId>().unwrap(), frame);
-        assert!("5".parse::<FrameId>().is_err());
-    }
-}
+mod tests;

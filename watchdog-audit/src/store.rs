@@ -63,8 +63,10 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         limits: SegmentLimits,
     ) -> Result<Appended>;
 
-    /// Seals a segment and opens the next. With `ttl`, which says that nothing is archived, the
-    /// segment expires so that its last entry lives exactly that long.
+    /// Seals a segment and opens the next. With `ttl`, which says that the caller archives nothing,
+    /// the segment expires so that its last entry lives exactly that long, and
+    /// [`Partition::unarchived`] becomes its number. A partition with a fence is archived by
+    /// somebody: there the life is not heeded, and the segment waits for the gate.
     ///
     /// # Errors
     ///
@@ -111,7 +113,8 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     /// As of a store that does not answer.
     async fn expiry(&self, segment: SegmentId) -> Result<Expiry>;
 
-    /// Raises the fencing token of a partition and answers the newest.
+    /// Raises the fencing token of a partition and answers the newest. From the first on, no
+    /// segment of the partition has a life before the gate.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ use watchdog_core::audit::{Actor, Category, Entry, Resource};
 use crate::entry::{Line, Place};
 use crate::frame::Frame;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, ManifestRef, Sealing, SegmentId, SegmentLimits,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, ManifestRef, Sealing, SegmentId,
+    SegmentLimits,
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
@@ -60,12 +61,14 @@ pub async fn conformance(store: &dyn SegmentStore) {
     assert!(store.partitions() >= 1);
     store.preflight().await.unwrap();
     store.ping().await.unwrap();
-    let [first, second, third] = [1, 2, 3].map(|number| SegmentId { partition: 0, number });
-    assert_eq!(store.expiry(first).await.unwrap(), Expiry::Missing);
+    let [zeroth, first, second, third] =
+        [1, 2, 3, 4].map(|number| SegmentId { partition: 0, number });
+    assert_eq!(store.expiry(zeroth).await.unwrap(), Expiry::Missing);
+    without_an_archive_sealing_gives_a_life(store, zeroth, first).await;
     appends_in_order(store, first).await;
     sealing_opens_the_next(store, first, second).await;
     the_gate_decides_about_life(store, first, second).await;
-    without_an_archive_sealing_gives_a_life(store, second, third).await;
+    where_somebody_archives_sealing_gives_no_life(store, second, third).await;
     the_fence_only_rises(store).await;
     the_lease_has_one_holder(store).await;
 }
@@ -87,19 +90,20 @@ async fn appends_in_order(store: &dyn SegmentStore, open: SegmentId) {
     let one = stored(store, open, &frame(alice, 1, 3)).await;
     let two = stored(store, open, &frame(bob, 1, 1)).await;
     let three = stored(store, open, &frame(alice, 4, 2)).await;
-    assert_eq!([one.number, two.number, three.number], [1, 2, 3]);
+    assert_eq!([one.number, two.number, three.number], [2, 3, 4]);
     assert!(one < two && two < three);
-    for (first, count) in [(1, 3), (4, 2), (2, 1)] {
+    let high_water = HighWater { last: 5, checksum: frame(alice, 4, 2).checksum() };
+    for (first, count) in [(1, 3), (4, 2), (2, 1), (5, 1)] {
         let replay = store.append(open, &frame(alice, first, count), WIDE).await.unwrap();
-        assert_eq!(replay, Appended::Duplicate { high_water: 5 }, "a replay changes nothing");
+        assert_eq!(replay, Appended::Duplicate { high_water }, "a replay changes nothing");
     }
     for (first, count) in [(7, 1), (5, 2)] {
         let refused = store.append(open, &frame(alice, first, count), WIDE).await.unwrap();
         assert_eq!(refused, Appended::OutOfOrder { high_water: 5 }, "a gap or an overlap");
     }
-    let ahead = SegmentId { number: 2, ..open };
+    let ahead = SegmentId { number: 3, ..open };
     let refused = store.append(ahead, &frame(alice, 6, 1), WIDE).await.unwrap();
-    assert_eq!(refused, Appended::NotOpen { open: 1 });
+    assert_eq!(refused, Appended::NotOpen { open: 2 });
     let due = SegmentLimits { max_bytes: 1, ..WIDE };
     let appended = store.append(open, &frame(alice, 6, 1), due).await.unwrap();
     assert!(matches!(appended, Appended::Stored { is_due: true, .. }), "{appended:?}");
@@ -111,7 +115,7 @@ async fn appends_in_order(store: &dyn SegmentStore, open: SegmentId) {
     let written = [frame(alice, 1, 3), frame(bob, 1, 1), frame(alice, 4, 2), frame(alice, 6, 1)];
     assert_eq!(frames, written, "what is read is what was written");
     let held = store.partition(0).await.unwrap();
-    assert_eq!((held.open, held.totals.entries, held.totals.frames), (1, 7, 4));
+    assert_eq!((held.open, held.totals.entries, held.totals.frames), (2, 7, 4));
     assert_eq!(
         held.totals.bytes,
         written.iter().map(|frame| frame.encode().len() as u64).sum::<u64>()
@@ -125,11 +129,11 @@ async fn sealing_opens_the_next(store: &dyn SegmentStore, first: SegmentId, seco
     assert_eq!(store.seal(first, None).await.unwrap(), Sealing::Sealed);
     assert_eq!(store.seal(first, None).await.unwrap(), Sealing::AlreadySealed);
     let late = store.append(first, &frame(writer, 7, 1), WIDE).await.unwrap();
-    assert_eq!(late, Appended::NotOpen { open: 2 });
+    assert_eq!(late, Appended::NotOpen { open: 3 });
     stored(store, second, &frame(writer, 7, 1)).await;
     let sealed = store.sealed(0).await.unwrap();
     assert_eq!(sealed.len(), 1);
-    assert_eq!((sealed[0].0, sealed[0].1.entries, sealed[0].1.frames), (1, 7, 4));
+    assert_eq!((sealed[0].0, sealed[0].1.entries, sealed[0].1.frames), (2, 7, 4));
     assert_eq!(store.expiry(first).await.unwrap(), Expiry::Never, "sealed is not archived");
 }
 
@@ -164,15 +168,32 @@ async fn the_gate_decides_about_life(
 
 async fn without_an_archive_sealing_gives_a_life(
     store: &dyn SegmentStore,
+    zeroth: SegmentId,
+    first: SegmentId,
+) {
+    stored(store, zeroth, &frame(WriterId::from_bytes([9; 16]), 1, 1)).await;
+    assert_eq!(store.seal(zeroth, Some(TTL)).await.unwrap(), Sealing::Sealed);
+    assert!(matches!(store.expiry(zeroth).await.unwrap(), Expiry::InMillis(_)));
+    assert!(store.sealed(0).await.unwrap().is_empty());
+    assert_eq!(store.seal(zeroth, Some(TTL)).await.unwrap(), Sealing::AlreadySealed);
+    assert_eq!(store.seal(first, Some(TTL)).await.unwrap(), Sealing::Empty);
+    let held = store.partition(0).await.unwrap();
+    assert_eq!((held.open, held.unarchived, held.fence), (2, 1, 0));
+}
+
+async fn where_somebody_archives_sealing_gives_no_life(
+    store: &dyn SegmentStore,
     second: SegmentId,
     third: SegmentId,
 ) {
     assert_eq!(store.seal(second, Some(TTL)).await.unwrap(), Sealing::Sealed);
-    assert!(matches!(store.expiry(second).await.unwrap(), Expiry::InMillis(_)));
-    assert!(store.sealed(0).await.unwrap().is_empty());
-    assert_eq!(store.seal(second, Some(TTL)).await.unwrap(), Sealing::AlreadySealed);
+    let expiry = store.expiry(second).await.unwrap();
+    assert_eq!(expiry, Expiry::Never, "a caller without an archive shares with one that has one");
+    let sealed = store.sealed(0).await.unwrap();
+    assert_eq!((sealed.len(), sealed[0].0), (1, second.number), "it waits for the gate");
     assert_eq!(store.seal(third, Some(TTL)).await.unwrap(), Sealing::Empty);
-    assert_eq!(store.partition(0).await.unwrap().open, 3);
+    let held = store.partition(0).await.unwrap();
+    assert_eq!((held.open, held.unarchived), (4, 1));
 }
 
 async fn the_fence_only_rises(store: &dyn SegmentStore) {

@@ -1,16 +1,21 @@
 //! Verification: walks the chain, every object and what waits in the store.
 
-use std::collections::BTreeMap;
+mod stray;
+
+use std::collections::{BTreeMap, HashSet};
+
+use watchdog_core::Timestamp;
 
 use crate::archive::{Archive, manifest_key};
 use crate::chain::{Chain, Fault, FaultKind};
+use crate::config::ArchiveRetention;
 use crate::entry::Line;
 use crate::error::{ErrorKind, Result};
 use crate::hex;
 use crate::live;
 use crate::manifest::{ArchivedObject, Manifest};
 use crate::merkle::Tree;
-use crate::segment::{ManifestRef, SegmentId, Totals, WriterRange};
+use crate::segment::{ManifestRef, Partition, SegmentId, Totals, WriterRange};
 use crate::store::SegmentStore;
 use crate::telemetry;
 use crate::writer_id::WriterId;
@@ -22,6 +27,10 @@ pub struct Verification {
     pub manifests: u64,
     /// Objects that were read and checked.
     pub objects: u64,
+    /// Objects that are gone from the bucket after the retention of their category.
+    pub expired: u64,
+    /// Objects that a run which broke off has left behind: no manifest names them.
+    pub unreferenced: u64,
     /// Archived entries that were checked.
     pub entries: u64,
     /// Entries in the store that wait for their archive, checked as well.
@@ -41,23 +50,56 @@ impl Verification {
 #[derive(Debug, Default)]
 struct Waiting {
     heads: Vec<(u16, ManifestRef)>,
+    partitions: Vec<Partition>,
+    /// The segments that waited, the open ones among them.
+    segments: HashSet<SegmentId>,
     /// Frames in order, as ranges of their writers.
     ranges: Vec<(SegmentId, WriterId, WriterRange)>,
     fault: Option<Fault>,
 }
 
+/// How long the bucket keeps what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    pub(crate) retention: ArchiveRetention,
+    pub(crate) now: Timestamp,
+}
+
+impl Keeping {
+    /// Whether an object may be gone.
+    fn is_over(&self, object: &ArchivedObject) -> bool {
+        self.retention.of(object.category).is_some_and(|kept| {
+            let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+            object.recorded.to.as_millisecond().saturating_add(kept) < self.now.as_millisecond()
+        })
+    }
+}
+
 /// Checks everything and names the first thing that does not fit.
-pub(crate) async fn verify(archive: &Archive, store: &dyn SegmentStore) -> Result<Verification> {
-    // The store first: what is archived while this runs is then found in the archive.
+pub(crate) async fn verify(
+    archive: &Archive,
+    store: &dyn SegmentStore,
+    keeping: Keeping,
+) -> Result<Verification> {
+    // Objects come before manifests, and leave the store after them: read in this order, what is
+    // archived while this runs is found further on.
+    let keys = archive.object_keys().await?;
     let waiting = waiting(store).await?;
     let mut report = Verification::default();
     let mut chain = Chain::default();
-    report.fault = match walk(archive, &mut chain, &mut report).await? {
+    report.fault = match walk(archive, &mut chain, keeping, &mut report).await? {
         Ok(()) => heads(&chain, &waiting)
-            .or(waiting.fault.clone())
+            .or_else(|| waiting.fault.clone())
+            .or_else(|| vanished(&chain, &waiting))
             .or_else(|| continues(&chain, &waiting, &mut report)),
         Err(fault) => Some(fault),
     };
+    if report.fault.is_none() {
+        match stray::strays(archive, &chain, &waiting, &keys).await? {
+            Ok(left_behind) => report.unreferenced = left_behind,
+            Err(fault) => report.fault = Some(fault),
+        }
+    }
     telemetry::verified(report.is_sound());
     if let Some(fault) = &report.fault {
         tracing::error!(%fault, "the audit log does not verify");
@@ -68,6 +110,7 @@ pub(crate) async fn verify(archive: &Archive, store: &dyn SegmentStore) -> Resul
 async fn walk(
     archive: &Archive,
     chain: &mut Chain,
+    keeping: Keeping,
     report: &mut Verification,
 ) -> Result<Result<(), Fault>> {
     for key in archive.manifest_keys().await? {
@@ -85,7 +128,7 @@ async fn walk(
             Err(fault) => return Ok(Err(fault)),
         };
         report.manifests += 1;
-        if let Err(fault) = objects(archive, &key, manifest, report).await? {
+        if let Err(fault) = objects(archive, &key, manifest, keeping, report).await? {
             return Ok(Err(fault));
         }
     }
@@ -100,12 +143,19 @@ async fn objects(
     archive: &Archive,
     key: &str,
     manifest: &Manifest,
+    keeping: Keeping,
     report: &mut Verification,
 ) -> Result<Result<(), Fault>> {
     let mut numbers: BTreeMap<WriterId, Vec<u64>> = BTreeMap::new();
+    let mut is_whole = true;
     for object in &manifest.objects {
         let lines = match archive.lines(object).await? {
             Ok(lines) => lines,
+            Err(fault) if fault.kind == FaultKind::MissingObject && keeping.is_over(object) => {
+                report.expired += 1;
+                is_whole = false;
+                continue;
+            }
             Err(fault) => return Ok(Err(fault)),
         };
         if let Err(fault) = object_lines(object, &lines, &mut numbers) {
@@ -114,7 +164,7 @@ async fn objects(
         report.objects += 1;
         report.entries += object.entries;
     }
-    Ok(complete(key, manifest, numbers))
+    Ok(complete(key, manifest, numbers, is_whole))
 }
 
 /// Checks count and root of an object's lines and notes their numbers.
@@ -142,11 +192,13 @@ fn object_lines(
     Ok(())
 }
 
-/// Checks that the objects of a manifest hold exactly the numbers its writers announce.
+/// Checks that the objects of a manifest hold exactly the numbers its writers announce; each at
+/// most once when some of the objects have expired.
 fn complete(
     key: &str,
     manifest: &Manifest,
     mut numbers: BTreeMap<WriterId, Vec<u64>>,
+    is_whole: bool,
 ) -> Result<(), Fault> {
     let gap = |writer: &WriterId, due| {
         let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
@@ -161,12 +213,12 @@ fn complete(
         held.sort_unstable();
         let mut due = range.first;
         for number in held {
-            if number != due {
+            if number < due || number > range.last || (is_whole && number != due) {
                 return gap(writer, due);
             }
-            due += 1;
+            due = number + 1;
         }
-        if due != range.last + 1 {
+        if is_whole && due != range.last + 1 {
             return gap(writer, due);
         }
     }
@@ -205,11 +257,15 @@ async fn waiting(store: &dyn SegmentStore) -> Result<Waiting> {
     let mut waiting = Waiting::default();
     for partition in 0..store.partitions() {
         let found = live::list(store, partition).await?;
-        if let Some(head) = found.held.head {
+        if let Some(head) = found.held.head.clone() {
             waiting.heads.push((partition, head));
         }
+        let open = found.held.totals;
+        waiting.partitions.push(found.held);
         for (segment, totals) in found.segments {
-            if let Some(fault) = segment_waits(store, segment, totals, &mut waiting).await? {
+            waiting.segments.insert(segment);
+            let held = totals.map_or(Held::AtLeast(open), Held::Exactly);
+            if let Some(fault) = segment_waits(store, segment, held, &mut waiting).await? {
                 waiting.fault.get_or_insert(fault);
             }
         }
@@ -217,10 +273,19 @@ async fn waiting(store: &dyn SegmentStore) -> Result<Waiting> {
     Ok(waiting)
 }
 
+/// What the store says a segment holds.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// A sealed one.
+    Exactly(Totals),
+    /// The open one, before it was read.
+    AtLeast(Totals),
+}
+
 async fn segment_waits(
     store: &dyn SegmentStore,
     segment: SegmentId,
-    totals: Option<Totals>,
+    held: Held,
     waiting: &mut Waiting,
 ) -> Result<Option<Fault>> {
     let fault = |detail: String| Fault::new(FaultKind::AlteredSegment, segment.to_string(), detail);
@@ -244,12 +309,15 @@ async fn segment_waits(
         }
         Err(error) => return Err(error),
     }
-    let is_short =
-        totals.is_some_and(|totals| (totals.entries, totals.frames) != (entries, frames));
+    let is_short = match held {
+        Held::Exactly(totals) => (totals.entries, totals.frames) != (entries, frames),
+        Held::AtLeast(totals) => entries < totals.entries || frames < totals.frames,
+    };
     if is_short || hole.is_some() {
         // It may have passed the gate and expired since it was listed.
+        let is_open = store.partition(segment.partition).await?.open <= segment.number;
         let sealed = store.sealed(segment.partition).await?;
-        if totals.is_none() || sealed.iter().any(|(number, _)| *number == segment.number) {
+        if is_open || sealed.iter().any(|(number, _)| *number == segment.number) {
             let detail = match hole {
                 Some(number) => format!("the frame before {number} is missing"),
                 None => format!("{entries} entries in {frames} frames are left"),
@@ -278,6 +346,21 @@ fn heads(chain: &Chain, waiting: &Waiting) -> Option<Fault> {
     None
 }
 
+/// Whether every segment there ever was is archived or waits, from the first that was to be.
+fn vanished(chain: &Chain, waiting: &Waiting) -> Option<Fault> {
+    for (partition, held) in (0..).zip(&waiting.partitions) {
+        let unarchived = chain.unarchived(partition).unwrap_or(held.unarchived);
+        for number in unarchived.saturating_add(1)..held.open {
+            let segment = SegmentId { partition, number };
+            if chain.covering(segment).is_none() && !waiting.segments.contains(&segment) {
+                let detail = "it was sealed, is not archived and does not wait for it";
+                return Some(Fault::new(FaultKind::MissingSegment, segment.to_string(), detail));
+            }
+        }
+    }
+    None
+}
+
 /// Whether what waits goes on where the archive ends, writer by writer.
 fn continues(chain: &Chain, waiting: &Waiting, report: &mut Verification) -> Option<Fault> {
     let mut marks: BTreeMap<WriterId, u64> =
@@ -287,7 +370,11 @@ fn continues(chain: &Chain, waiting: &Waiting, report: &mut Verification) -> Opt
         if range.last <= *mark {
             continue;
         }
-        if range.first != *mark + 1 {
+        let partition = segment.partition;
+        let held = waiting.partitions.get(usize::from(partition)).map(|held| held.unarchived);
+        let unarchived = chain.unarchived(partition).or(held).unwrap_or(0);
+        let is_begin = *mark == 0 && unarchived > 0;
+        if range.first != *mark + 1 && !is_begin {
             let detail =
                 format!("writer {writer} goes on with {}, {} is due", range.first, *mark + 1);
             return Some(Fault::new(FaultKind::SequenceGap, segment.to_string(), detail));

@@ -1,6 +1,6 @@
 //! How a log is put together.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -94,8 +94,8 @@ impl AuditLogBuilder {
 
     /// Archives into a bucket, with manifests signed by a key derived from the secret root.
     ///
-    /// Without an archive a segment expires after the configured retention, counted from its last
-    /// entry.
+    /// While no process that shares the store has ever had an archive, a segment expires after the
+    /// configured retention, counted from its last entry.
     #[cfg(feature = "objects")]
     #[must_use]
     pub fn with_archive(self, bucket: Objects, signing: &RootKeys) -> Self {
@@ -180,6 +180,9 @@ impl AuditLogBuilder {
         let is_archived = archiver.is_some();
         #[cfg(not(feature = "objects"))]
         let is_archived = false;
+        if self.config.enabled {
+            declare(store.as_ref(), is_archived).await?;
+        }
         let unarchived_ttl = (!is_archived).then(|| self.config.ttl());
         let writer = Writer::new(WriterParts {
             store: Arc::clone(&store),
@@ -202,20 +205,38 @@ impl AuditLogBuilder {
                 writer: writer.id(),
                 #[cfg(feature = "objects")]
                 archiver,
+                #[cfg(feature = "objects")]
+                retention: self.config.retention,
                 unarchived_ttl,
                 limits,
-                tasks: Mutex::default(),
+                tasks: Tasks::default(),
             }),
         };
-        let mut tasks = Tasks { writer: Some(tokio::spawn(writer.run(jobs))), tend: None };
+        let tasks = &log.inner.tasks;
+        *tasks.writer.lock().await = Some(tokio::spawn(writer.run(jobs)));
         if self.tends && self.config.enabled {
             let every = (self.config.segment_max_age / 5)
                 .clamp(Duration::from_secs(1), Duration::from_secs(60));
-            tasks.tend = Some(tokio::spawn(tend::run(Arc::downgrade(&log.inner), every)));
-        }
-        if let Ok(mut held) = log.inner.tasks.lock() {
-            *held = tasks;
+            let task = tokio::spawn(tend::run(Arc::downgrade(&log.inner), every));
+            *tasks.tend.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
         Ok(log)
     }
+}
+
+/// Tells every process that shares the store that it is archived, before the first entry is taken:
+/// from then on no segment has a life before the gate.
+async fn declare(store: &dyn SegmentStore, is_archived: bool) -> Result<()> {
+    for partition in 0..store.partitions() {
+        if is_archived {
+            store.raise_fence(partition, 1).await?;
+        } else if store.partition(partition).await?.fence > 0 {
+            tracing::warn!(
+                partition,
+                "this process has no audit archive and shares its store with one that has or had: \
+                 nothing expires before it is archived"
+            );
+        }
+    }
+    Ok(())
 }

@@ -6,9 +6,10 @@ use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
 use crate::entry::Line;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Frame;
+use crate::log::writer::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::personal::SubjectKeys;
 use crate::segment::WriterRange;
+use crate::telemetry;
 use crate::writer_id::WriterId;
 
 /// The entry that declares what became of a writer: acknowledged entries the store lost, or an id
@@ -25,16 +26,22 @@ pub(crate) fn declaration(old: WriterId, lost: Option<WriterRange>, now: Timesta
     }
 }
 
-/// The entries of a frame, to be encoded again.
-pub(crate) async fn entries(frame: &Frame, keys: Option<&dyn SubjectKeys>) -> Vec<Result<Entry>> {
-    let mut entries = Vec::new();
-    for line in frame.lines() {
-        entries.push(entry(line, keys).await);
+/// The entry of a line, to be encoded again; waits for keys that do not answer.
+pub(crate) async fn entry(line: &[u8], keys: Option<&dyn SubjectKeys>) -> Result<Entry> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match open(line, keys).await {
+            Err(error) if error.is_retryable() => {
+                telemetry::append_failed(&error);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            outcome => return outcome,
+        }
     }
-    entries
 }
 
-async fn entry(line: &[u8], keys: Option<&dyn SubjectKeys>) -> Result<Entry> {
+async fn open(line: &[u8], keys: Option<&dyn SubjectKeys>) -> Result<Entry> {
     let line = Line::decode(line)?;
     let opened = match (&line.sealed, keys) {
         (Some(sealed), Some(keys)) => sealed.open(keys, line.writer, line.sequence).await?,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use watchdog_core::audit::Entry;
 use watchdog_core::{Clock, Timestamp};
 
-use crate::entry::{Line, Place};
+use crate::entry::{self, Line, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::log::loss;
@@ -24,8 +24,8 @@ use crate::telemetry::{self, Mirror};
 use crate::writer_id::WriterId;
 
 /// The first pause after a failed call, doubled up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// An entry on its way.
 #[derive(Debug)]
@@ -180,6 +180,7 @@ impl Writer {
     }
 
     async fn encode(&mut self, batch: &mut Batch, entry: Entry) -> Result<Receipt> {
+        entry::check(&entry)?;
         let recorded_at = self.clock.now();
         let place = Place { writer: self.id, sequence: self.next, recorded_at };
         let line = match &self.keys {
@@ -242,7 +243,13 @@ impl Writer {
         loop {
             match self.append(frame).await? {
                 Appended::Stored { .. } => return Ok(()),
-                Appended::Duplicate { high_water } if high_water == frame.last() => return Ok(()),
+                // A copied virtual machine may have taken the numbers with other entries.
+                Appended::Duplicate { high_water }
+                    if high_water.last == frame.last()
+                        && high_water.checksum == frame.checksum() =>
+                {
+                    return Ok(());
+                }
                 Appended::OutOfOrder { high_water } if high_water < frame.first() => {
                     self.send_again(high_water, frame.first()).await?;
                 }
@@ -298,44 +305,61 @@ impl Writer {
             }
         }
         telemetry::superseded(old, self.id, lost);
+        if let Some(lost) = lost {
+            let is_lost = |number| (lost.first..=lost.last).contains(&number);
+            self.recent.forget(|receipt| receipt.writer == old && is_lost(receipt.sequence));
+        }
         self.next = 1;
         self.segment.partition = self.id.partition(self.store.partitions());
         self.replay.clear();
         let mut declaring = self.batch();
         let entry = loss::declaration(old, lost, self.clock.now());
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.take(&mut declaring, Job { entry, ack: None }).await;
+        self.mirror.show(&entry);
+        let receipt = Receipt { writer: old, sequence: 0, partition: 0 };
+        self.take_again(&mut declaring, Ok(entry), Waiter { acks: vec![None], receipt }).await;
         let mut anew = self.batch();
-        let entries = loss::entries(&batch.frame, self.keys.as_deref()).await;
-        for (entry, waiter) in entries.into_iter().zip(batch.waiters) {
-            self.take_again(&mut anew, entry, waiter.acks).await;
+        for (line, waiter) in batch.frame.lines().zip(batch.waiters) {
+            let entry = loss::entry(line, self.keys.as_deref()).await;
+            self.take_again(&mut anew, entry, waiter).await;
         }
-        vec![declaring, anew]
+        // A batch whose entries were all refused has nothing to bring.
+        let mut batches = vec![declaring, anew];
+        batches.retain(|batch| !batch.waiters.is_empty());
+        batches
     }
 
-    async fn take_again(
-        &mut self,
-        batch: &mut Batch,
-        entry: Result<Entry>,
-        acks: Vec<Option<Ack>>,
-    ) {
-        let failed = match entry {
-            Ok(entry) => {
-                let id = entry.id;
-                match self.encode(batch, entry).await {
-                    Ok(receipt) => {
-                        self.recent.insert(id, receipt);
-                        batch.waiters.push(Waiter { acks, receipt });
-                        return;
-                    }
-                    Err(error) => error,
+    /// Encodes an entry of another id's batch under the own id, however long its key takes.
+    async fn take_again(&mut self, batch: &mut Batch, entry: Result<Entry>, before: Waiter) {
+        let mut pause = FIRST_PAUSE;
+        let outcome = loop {
+            let Ok(entry) = &entry else { break None };
+            match self.encode(batch, entry.clone()).await {
+                Err(error) if error.is_retryable() => {
+                    self.shared.note_failure(Some(self.clock.now()));
+                    telemetry::append_failed(&error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                outcome => break Some(outcome.map(|receipt| (entry.id, receipt))),
             }
-            Err(error) => error,
         };
-        telemetry::refused(&failed);
-        for ack in acks {
-            self.answer(ack, Err(Error::new(failed.kind(), &failed)));
+        match outcome.or_else(|| entry.err().map(Err)) {
+            Some(Ok((id, receipt))) => {
+                self.recent.insert(id, receipt);
+                batch.waiters.push(Waiter { acks: before.acks, receipt });
+            }
+            Some(Err(refused)) => self.refuse(&refused, before),
+            None => {}
+        }
+    }
+
+    /// Answers everybody who waits for an entry that will not be stored.
+    fn refuse(&mut self, refused: &Error, before: Waiter) {
+        telemetry::refused(refused);
+        self.recent.forget(|receipt| *receipt == before.receipt);
+        for ack in before.acks {
+            self.answer(ack, Err(Error::new(refused.kind(), refused)));
         }
     }
 }

@@ -13,17 +13,18 @@ use serde::de::DeserializeOwned;
 use watchdog_core::{Clock, SystemClock};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Frame;
+use crate::frame::{Frame, checksum_of};
 use crate::segment::{
-    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId,
-    SegmentLimits, Totals, expires_at,
+    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealed,
+    Sealing, SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 
 /// Partition → [`Partition`] as JSON.
 const PARTITIONS: TableDefinition<'_, u16, &[u8]> = TableDefinition::new("partitions_v1");
-/// Partition, writer → last accepted number.
-const HIGH_WATER: TableDefinition<'_, (u16, [u8; 16]), u64> = TableDefinition::new("high_water_v1");
+/// Partition, writer → last accepted number and its frame's checksum.
+const HIGH_WATER: TableDefinition<'_, (u16, [u8; 16]), (u64, [u8; 16])> =
+    TableDefinition::new("high_water_v1");
 /// Partition, segment → [`Totals`] as JSON, before the gate.
 const SEALED: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("sealed_v1");
 /// Partition, segment → when it expires (milliseconds since 1970), manifest.
@@ -161,14 +162,17 @@ impl SegmentStore for EmbeddedStore {
         self.write(move |transaction, now| {
             let writer = (segment.partition, *request.writer.as_bytes());
             let mut marks = transaction.open_table(HIGH_WATER).map_err(failed)?;
-            let mark = marks.get(writer).map_err(failed)?.map_or(0, |mark| mark.value());
+            let mark = marks.get(writer).map_err(failed)?.map_or_else(HighWater::default, |mark| {
+                let (last, checksum) = mark.value();
+                HighWater { last, checksum }
+            });
             let mut partition = partition_in(transaction, segment.partition)?;
             let appended = partition.append(request, mark, limits, now);
             if let Appended::Stored { frame, .. } = appended {
                 let place = (segment.partition, segment.number, frame.number);
                 let mut frames = transaction.open_table(FRAMES).map_err(failed)?;
                 frames.insert(place, (frame.millis, bytes.as_slice())).map_err(failed)?;
-                marks.insert(writer, last).map_err(failed)?;
+                marks.insert(writer, (last, checksum_of(&bytes))).map_err(failed)?;
                 keep(transaction, segment.partition, &partition)?;
             }
             Ok(appended)
@@ -179,15 +183,18 @@ impl SegmentStore for EmbeddedStore {
     async fn seal(&self, segment: SegmentId, ttl: Option<Duration>) -> Result<Sealing> {
         self.write(move |transaction, _| {
             let mut partition = partition_in(transaction, segment.partition)?;
-            let (sealing, totals) = partition.seal(segment.number);
-            if let Some(totals) = totals {
+            let (sealing, sealed) = partition.seal(segment.number, ttl);
+            if let Some(sealed) = sealed {
                 let place = (segment.partition, segment.number);
-                if let Some(ttl) = ttl {
-                    let mut expiring = transaction.open_table(EXPIRING).map_err(failed)?;
-                    expiring.insert(place, (expires_at(totals, ttl), "")).map_err(failed)?;
-                } else {
-                    let mut sealed = transaction.open_table(SEALED).map_err(failed)?;
-                    sealed.insert(place, to_json(&totals)?.as_slice()).map_err(failed)?;
+                match sealed {
+                    Sealed::Expires { at } => {
+                        let mut expiring = transaction.open_table(EXPIRING).map_err(failed)?;
+                        expiring.insert(place, (at, "")).map_err(failed)?;
+                    }
+                    Sealed::Waits(totals) => {
+                        let mut waiting = transaction.open_table(SEALED).map_err(failed)?;
+                        waiting.insert(place, to_json(&totals)?.as_slice()).map_err(failed)?;
+                    }
                 }
                 keep(transaction, segment.partition, &partition)?;
             }

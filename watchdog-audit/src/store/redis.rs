@@ -5,10 +5,11 @@
 //! | key | type | holds | life |
 //! |---|---|---|---|
 //! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest | for ever |
-//! | `wd:a:{p}:hw` | hash | writer → last accepted number | for ever |
+//! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
 //! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate |
 //! | `wd:a:{p}:a:<n>` | string | the manifest that covers segment `n` | as segment `n` |
+//! | `wd:a:{0}:partitions` | string | the greatest number of partitions there has been | for ever |
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
 use std::time::Duration;
@@ -17,10 +18,11 @@ use async_trait::async_trait;
 use watchdog_storage::redis::{Arg, Key, Redis, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
-use crate::frame::Frame;
+use crate::frame::{Frame, checksum_of};
+use crate::hex;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
-    Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealing, SegmentId,
+    SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 
@@ -28,6 +30,8 @@ static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/app
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
 static ARCHIVED: Script = Script::new("audit.archived.v1", include_str!("scripts/archived.lua"));
 static FENCE: Script = Script::new("audit.fence.v1", include_str!("scripts/fence.lua"));
+static PARTITIONS: Script =
+    Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
 
 /// Segments in Redis: standalone, Sentinel or Cluster.
@@ -58,6 +62,25 @@ impl RedisStore {
         self.key(partition, &["s"])
     }
 
+    /// Refuses to leave out partitions that may hold entries.
+    async fn check_partitions(&self) -> Result<()> {
+        let key = self.key(0, &["partitions"]);
+        let own = self.partitions;
+        let answer = self.redis.call(&PARTITIONS, &[&key], &[integer(own.into())?]).await;
+        let answer = answer.map_err(storage("redis did not tell the number of partitions"))?;
+        match answer {
+            Value::Integer(greatest) if greatest <= i64::from(own) => Ok(()),
+            Value::Integer(greatest) => Err(Error::new(
+                ErrorKind::Config,
+                format_args!(
+                    "the audit log has had {greatest} partitions and would leave entries behind \
+                     with {own}: set WATCHDOG_AUDIT_PARTITIONS={greatest} or more"
+                ),
+            )),
+            _ => Err(unexpected()),
+        }
+    }
+
     fn segment_key(&self, segment: SegmentId) -> Key {
         self.key(segment.partition, &[&segment.number.to_string()])
     }
@@ -74,6 +97,7 @@ impl SegmentStore for RedisStore {
     }
 
     async fn preflight(&self) -> Result<()> {
+        self.check_partitions().await?;
         let policy = self.redis.maxmemory_policy().await;
         match policy.map_err(storage("redis did not tell its eviction policy"))? {
             Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(
@@ -112,6 +136,7 @@ impl SegmentStore for RedisStore {
         ];
         let writer = frame.writer().to_string();
         let bytes = frame.encode();
+        let checksum = hex::encode(&checksum_of(&bytes));
         let answer = self
             .redis
             .call(
@@ -125,6 +150,7 @@ impl SegmentStore for RedisStore {
                     bytes.as_slice().into(),
                     integer(limits.max_bytes)?,
                     millis(limits.max_age)?,
+                    checksum.as_str().into(),
                 ],
             )
             .await
@@ -135,7 +161,12 @@ impl SegmentStore for RedisStore {
                 frame: answer.text(2)?.parse()?,
                 is_due: answer.number(1)? == 1,
             }),
-            "duplicate" => Ok(Appended::Duplicate { high_water: answer.number(1)? }),
+            "duplicate" => Ok(Appended::Duplicate {
+                high_water: HighWater {
+                    last: answer.number(1)?,
+                    checksum: hex::decode(answer.text(2)?).ok_or_else(unexpected)?,
+                },
+            }),
             "out_of_order" => Ok(Appended::OutOfOrder { high_water: answer.number(1)? }),
             "not_open" => Ok(Appended::NotOpen { open: answer.number(1)? }),
             _ => Err(unexpected()),
@@ -166,7 +197,7 @@ impl SegmentStore for RedisStore {
     }
 
     async fn partition(&self, partition: u16) -> Result<Partition> {
-        const FIELDS: [&[u8]; 9] = [
+        const FIELDS: [&[u8]; 10] = [
             b"open",
             b"frames",
             b"last_ms",
@@ -176,6 +207,7 @@ impl SegmentStore for RedisStore {
             b"seg_first_ms",
             b"fence",
             b"head",
+            b"unarchived",
         ];
         let held = self
             .redis
@@ -204,6 +236,7 @@ impl SegmentStore for RedisStore {
             frames: number(1, 0)?,
             last_millis,
             fence: number(7, 0)?,
+            unarchived: number(9, 0)?,
             head,
         })
     }

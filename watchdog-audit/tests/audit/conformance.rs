@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use watchdog_audit::segment::{
-    AppendRequest, Appended, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
-    Totals,
+    AppendRequest, Appended, Expiry, FrameId, Gate, HighWater, Partition, Sealed, Sealing,
+    SegmentId, SegmentLimits, Totals,
 };
 use watchdog_audit::testing::{conformance, frame, proof};
 use watchdog_audit::{EmbeddedStore, RedisStore, SegmentStore, WriterId};
@@ -89,7 +89,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 #[derive(Default)]
 struct Model {
     partition: Partition,
-    high_water: BTreeMap<u8, u64>,
+    high_water: BTreeMap<u8, HighWater>,
     sealed: BTreeMap<u64, Totals>,
     /// Frames of every segment, and whether it has a life that ends.
     held: BTreeMap<u64, (u64, bool)>,
@@ -108,10 +108,10 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
     for operation in operations {
         match *operation {
             Operation::Append { writer, skip, count, segment } => {
-                let mark = model.high_water.get(&writer).copied().unwrap_or(0);
+                let mark = model.high_water.get(&writer).copied().unwrap_or_default();
                 let number = near(model.partition.open, segment);
                 let id = WriterId::from_bytes([writer; 16]);
-                let frame = frame(id, near(mark + 1, skip), count);
+                let frame = frame(id, near(mark.last + 1, skip), count);
                 let place = SegmentId { partition: 0, number };
                 let answer = store.append(place, &frame, LIMITS).await.unwrap();
                 let request = AppendRequest {
@@ -123,7 +123,8 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
                 };
                 let expected = model.partition.append(request, mark, LIMITS, 0);
                 if let Appended::Stored { .. } = expected {
-                    model.high_water.insert(writer, frame.last());
+                    let mark = HighWater { last: frame.last(), checksum: frame.checksum() };
+                    model.high_water.insert(writer, mark);
                     model.held.entry(number).or_default().0 += 1;
                 }
                 assert_eq!(timeless(answer), timeless(expected), "{operation:?}");
@@ -133,15 +134,18 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
                 let ttl = has_ttl.then_some(TTL);
                 let place = SegmentId { partition: 0, number };
                 let answer = store.seal(place, ttl).await.unwrap();
-                let (expected, totals) = model.partition.seal(number);
+                let (expected, sealed) = model.partition.seal(number, ttl);
                 // A number that was never open is not sealed; both sides say so in one word.
                 assert_eq!(answer, expected, "{operation:?}");
-                if expected == Sealing::Sealed {
-                    if has_ttl {
+                assert_eq!(expected == Sealing::Sealed, sealed.is_some());
+                match sealed {
+                    Some(Sealed::Expires { .. }) => {
                         model.held.entry(number).or_default().1 = true;
-                    } else {
-                        model.sealed.insert(number, totals.unwrap());
                     }
+                    Some(Sealed::Waits(totals)) => {
+                        model.sealed.insert(number, totals);
+                    }
+                    None => {}
                 }
             }
             Operation::Gate { segment, entries_off, token, manifest } => {
@@ -171,6 +175,7 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
         assert_eq!(held.open, model.partition.open);
         assert_eq!(held.frames, model.partition.frames);
         assert_eq!(held.fence, model.partition.fence);
+        assert_eq!(held.unarchived, model.partition.unarchived);
         assert_eq!(held.head, model.partition.head);
         assert_eq!(held.totals.entries, model.partition.totals.entries);
         assert_eq!(held.totals.bytes, model.partition.totals.bytes);

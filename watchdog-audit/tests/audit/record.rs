@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, ErrorKind, MirrorLevel, Query};
+use watchdog_audit::segment::{Appended, SegmentId};
+use watchdog_audit::{
+    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, MirrorLevel, Query, SegmentStore,
+};
 use watchdog_core::HealthCheck as _;
 use watchdog_core::audit::{Actor, AuditSink, Category, Outcome, Resource};
 use watchdog_core::health::Status;
@@ -229,4 +232,58 @@ async fn a_log_without_store_or_keys_does_not_start() {
         AuditLog::builder().with_store(EmbeddedStore::memory().unwrap()).build().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("WATCHDOG_ENCRYPTION_KEY"));
+}
+
+#[tokio::test]
+async fn an_entry_whose_number_somebody_else_took_is_written_under_a_new_id() {
+    let store = memory();
+    let log = log(store.clone(), &Objects::memory()).await;
+    record(&log, 0..1).await;
+    // A copy of the machine goes on under the same id.
+    let open = SegmentId { partition: 0, number: 1 };
+    let foreign = watchdog_audit::testing::frame(log.writer(), 2, 1);
+    let appended = store.append(open, &foreign, watchdog_audit::testing::WIDE).await.unwrap();
+    assert!(matches!(appended, Appended::Stored { .. }));
+    let receipt = log.record(entry(1)).await.unwrap();
+    assert_ne!(receipt.writer, log.writer());
+    assert_eq!(numbers(&log).await, [0, 1], "what is acknowledged is stored");
+    log.seal_and_archive().await.unwrap();
+    assert!(log.verify().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn an_entry_that_could_not_be_read_back_is_refused() {
+    let store = memory();
+    let log = log(store.clone(), &Objects::memory()).await;
+    let deep = (0..120).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+    let error = log.record(entry(1).with_detail("deep", deep)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+    record(&log, 2..3).await;
+    log.seal_and_archive().await.unwrap();
+    assert_archived(&log, 2..3).await;
+}
+
+#[tokio::test]
+async fn a_second_shutdown_does_not_answer_before_the_first() {
+    let store = Arc::new(Faulty::new(memory()));
+    let log = log(store.clone(), &Objects::memory()).await;
+    store.take_down(true);
+    let pending = tokio::spawn({
+        let log = log.clone();
+        async move { log.record(entry(1)).await }
+    });
+    while log.health().check().await.output.as_deref() != Some("entries wait for the store") {
+        tokio::task::yield_now().await;
+    }
+    let first = tokio::spawn({
+        let log = log.clone();
+        async move { log.shutdown(Duration::from_secs(30)).await }
+    });
+    tokio::task::yield_now().await;
+    let error = log.shutdown(Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotAcknowledged);
+    store.take_down(false);
+    first.await.unwrap().unwrap();
+    pending.await.unwrap().unwrap();
+    log.shutdown(Duration::from_secs(1)).await.unwrap();
 }

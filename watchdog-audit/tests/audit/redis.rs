@@ -102,7 +102,8 @@ static ROLL_BACK: Script = Script::new(
      redis.call('HINCRBY', KEYS[1], 'frames', -n)
      redis.call('HINCRBY', KEYS[1], 'seg_frames', -n)
      redis.call('HINCRBY', KEYS[1], 'seg_entries', -n)
-     redis.call('HINCRBY', KEYS[2], ARGV[2], -n)
+     local last, sum = string.match(redis.call('HGET', KEYS[2], ARGV[2]), '^(%d+)(:%x+)$')
+     redis.call('HSET', KEYS[2], ARGV[2], string.format('%.0f', last - n) .. sum)
      local left = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
      redis.call('XSETID', KEYS[3], left[1][1])
      return #entries",
@@ -215,5 +216,25 @@ async fn a_redis_that_evicts_what_is_not_archived_is_refused() {
     assert!(error.to_string().contains("CONFIG SET maxmemory-policy noeviction"), "{error}");
     server.command(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
     start().await.unwrap();
+    redis.close().await;
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_takes_no_entry_and_is_archived_still() {
+    if !require("redis-server", &test_name()) {
+        return;
+    }
+    let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+    let config = RedisConfig::from_url(&server.url()).unwrap();
+    let redis = Redis::connect(&config).await.unwrap();
+    let store = Arc::new(RedisStore::new(redis.clone(), 1));
+    let log = log(store.clone(), &Objects::memory()).await;
+    record(&log, 0..10).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = store.append(FIRST, &frame(WriterId::from_bytes([3; 16]), 1, 1), WIDE).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    log.seal_and_archive().await.unwrap();
+    assert!(matches!(store.expiry(FIRST).await.unwrap(), Expiry::InMillis(_)));
+    assert_archived(&log, 0..10).await;
     redis.close().await;
 }

@@ -1,14 +1,17 @@
 -- Appends one frame to the open segment of a partition; all or nothing.
--- Replayed verbatim it answers "duplicate" and changes nothing.
+-- Replayed verbatim it answers "duplicate" and changes nothing; the checksum of the writer's last
+-- frame comes along, which tells a replay from the frame of somebody who writes under the same id.
 -- KEYS  partition hash, high-water hash, segment stream
--- ARGV  segment number, writer, first, count, frame, max bytes, max age in ms
+-- ARGV  segment number, writer, first, count, frame, max bytes, max age in ms, frame's checksum
 local number = tonumber(ARGV[1])
 local first = tonumber(ARGV[3])
 local count = tonumber(ARGV[4])
 local last = first + count - 1
-local mark = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0')
+local mark, checksum =
+  string.match(redis.call('HGET', KEYS[2], ARGV[2]) or '0:' .. string.rep('0', 32), '^(%d+):(%x+)$')
+mark = tonumber(mark)
 if last <= mark then
-  return { 'duplicate', mark }
+  return { 'duplicate', mark, checksum }
 end
 if first ~= mark + 1 then
   return { 'out_of_order', mark }
@@ -33,7 +36,7 @@ end
 local bytes = tonumber(held[5] or '0') + #ARGV[5]
 local id = string.format('%.0f-%.0f', now, frame)
 redis.call('XADD', KEYS[3], id, 'd', ARGV[5])
-redis.call('HSET', KEYS[2], ARGV[2], string.format('%.0f', last))
+redis.call('HSET', KEYS[2], ARGV[2], string.format('%.0f', last) .. ':' .. ARGV[8])
 redis.call('HSET', KEYS[1],
   'open', string.format('%.0f', open),
   'frames', string.format('%.0f', frame),

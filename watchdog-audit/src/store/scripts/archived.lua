@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The gate: the only place that gives an archived segment a life that ends.
 -- Replayed verbatim it answers "already" and changes nothing.
 -- KEYS  partition hash, sealed hash, segment stream, proof

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Raises the fencing token of a partition and answers the newest.
 -- KEYS  partition hash
 -- ARGV  token

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes or renews the lease of the archiver; 1 when the holder has it now.
 -- KEYS  lease
 -- ARGV  holder, life in ms ('0' gives it back)
