@@ -55,26 +55,30 @@ async fn main() -> Result<(), Failure> {
 async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
     let config = Loader::from_env().load::<Sections>()?;
     let environment = config.environment();
-    let (app, security, redis, db, storage, audit, session) = config.into_inner();
+    let (app, security, redis, db, mut storage, mut audit, session) = config.into_inner();
     title("Configuration");
     println!("  environment  {}, service {}", environment.as_str(), app.service_name);
 
-    // What outlives this run on a server has to be readable by the next one.
-    let on_servers = redis.is_configured() || storage.kind == StorageType::S3;
-    let keys_folder =
-        if on_servers { storage.local_path.with_file_name("keys") } else { folder.to_owned() };
+    // What a server remembers of this run has to find the rest of it where the settings say; a run
+    // without any server leaves nothing behind.
+    if !redis.is_configured() && storage.kind != StorageType::S3 {
+        storage.local_path = folder.join("objects");
+        audit.spool_directory = folder.join("audit");
+    }
+    let keys_folder = storage.local_path.with_file_name("keys");
     let made_here = (environment == Environment::Development).then_some(&*keys_folder);
     let keys: KeyRing = security.key_ring(made_here)?;
     let redis = if redis.is_configured() { Some(Redis::connect(&redis).await?) } else { None };
     let db = if db.host.is_some() { Some(Postgres::connect(&db).await?) } else { None };
-    let objects = match storage.kind {
-        StorageType::S3 => Objects::from_config(&storage)?,
-        _ => Objects::local(folder.join("objects"))?,
-    };
+    let objects = Objects::from_config(&storage)?;
     println!("  sessions     {}", if redis.is_some() { "Redis" } else { "in memory" });
     println!("  audit log    {}", if redis.is_some() { "Redis" } else { "an embedded file" });
-    let on_s3 = storage.kind == StorageType::S3;
-    println!("  archive      {}", if on_s3 { "S3" } else { "a local directory" });
+    let archive = match storage.kind {
+        StorageType::S3 => "S3",
+        StorageType::Local => "a local directory",
+        _ => "in memory",
+    };
+    println!("  archive      {archive}");
 
     let mut log = AuditLog::builder()
         .with_config(&audit)
@@ -83,7 +87,7 @@ async fn assemble(folder: &std::path::Path) -> Result<Platform, Failure> {
         .without_background();
     log = match &redis {
         Some(redis) => log.with_store(RedisSegments::new(redis.clone(), audit.partitions)),
-        None => log.with_store(EmbeddedStore::open(folder.join("audit"))?),
+        None => log.with_store(EmbeddedStore::open(&audit.spool_directory)?),
     };
     let log = log.build().await?;
 
