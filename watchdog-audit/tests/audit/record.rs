@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use watchdog_audit::segment::{Appended, SegmentId};
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, MirrorLevel, Query, SegmentStore,
+    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, MirrorLevel, Query, Receipt, Result,
+    SegmentStore,
 };
 use watchdog_core::HealthCheck as _;
 use watchdog_core::audit::{Actor, AuditSink, Category, Outcome, Resource};
@@ -170,11 +172,8 @@ async fn shutdown_writes_what_was_taken() {
     assert_eq!(numbers(&after).await.len(), 500);
 }
 
-#[tokio::test]
-async fn shutdown_says_how_much_is_left_at_the_deadline() {
-    let store = Arc::new(Faulty::new(memory()));
-    let log = log(store.clone(), &Objects::memory()).await;
-    store.take_down(true);
+/// Records an entry into a store that is down, up to where the log has noticed.
+async fn record_and_wait_for_the_store(log: &AuditLog) -> JoinHandle<Result<Receipt>> {
     let pending = tokio::spawn({
         let log = log.clone();
         async move { log.record(entry(1)).await }
@@ -182,6 +181,15 @@ async fn shutdown_says_how_much_is_left_at_the_deadline() {
     while log.health().check().await.output.as_deref() != Some("entries wait for the store") {
         tokio::task::yield_now().await;
     }
+    pending
+}
+
+#[tokio::test]
+async fn shutdown_says_how_much_is_left_at_the_deadline() {
+    let store = Arc::new(Faulty::new(memory()));
+    let log = log(store.clone(), &Objects::memory()).await;
+    store.take_down(true);
+    let pending = record_and_wait_for_the_store(&log).await;
     let error = log.shutdown(Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotAcknowledged);
     assert!(error.to_string().starts_with("1 audit entries"), "{error}");
@@ -268,13 +276,7 @@ async fn a_second_shutdown_does_not_answer_before_the_first() {
     let store = Arc::new(Faulty::new(memory()));
     let log = log(store.clone(), &Objects::memory()).await;
     store.take_down(true);
-    let pending = tokio::spawn({
-        let log = log.clone();
-        async move { log.record(entry(1)).await }
-    });
-    while log.health().check().await.output.as_deref() != Some("entries wait for the store") {
-        tokio::task::yield_now().await;
-    }
+    let pending = record_and_wait_for_the_store(&log).await;
     let first = tokio::spawn({
         let log = log.clone();
         async move { log.shutdown(Duration::from_secs(30)).await }
