@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use watchdog_core::Secret;
 use watchdog_core::config::{Check, Environment, Section, duration};
 
 /// Most sessions one user may hold at once, whatever is configured: all of them stand in one hash
@@ -12,6 +13,10 @@ pub const MAX_CONCURRENT_LIMIT: u32 = 256;
 
 /// Longest grace period: a replaced refresh token is an attack surface while it lasts.
 pub const MAX_GRACE: Duration = Duration::from_secs(60);
+
+/// Longest life of an access token. A revocation is remembered for as long, so that whoever checks
+/// tokens without asking the store hears of it.
+pub const MAX_ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Longest absolute lifetime: ten years of 365 days. Beyond some time a sum of milliseconds is no
 /// longer exact in the scripts.
@@ -25,6 +30,69 @@ pub enum StoreKind {
     Redis,
     /// In the memory of this process: for development and tests.
     Memory,
+}
+
+/// What a login does when its user holds as many sessions as allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitPolicy {
+    /// Ends the session that was issued first.
+    #[default]
+    EvictOldest,
+    /// Ends the session that has not been used for the longest time.
+    EvictLeastRecentlyUsed,
+    /// Refuses the login.
+    Reject,
+}
+
+/// How much of its address a session is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IpBinding {
+    /// Nothing.
+    Off,
+    /// The network: /24 of IPv4, /64 of IPv6.
+    Prefix,
+    /// The whole address.
+    Exact,
+}
+
+/// How much of its user agent a session is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentBinding {
+    /// Nothing.
+    Off,
+    /// The browser family and the operating system, without versions.
+    Family,
+    /// The whole text: an update of the browser counts as another client.
+    Exact,
+}
+
+/// What becomes of a request whose client does not fit the binding of its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MismatchAction {
+    /// It is served, and an event tells.
+    Log,
+    /// It is refused; the session lives on for its own client.
+    #[default]
+    Refuse,
+    /// It is refused until the user has authenticated again.
+    StepUp,
+    /// It is refused, and the session ends.
+    Revoke,
+}
+
+/// Which header a trusted proxy writes the client's address into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// How long sessions live and what they are bound to.
@@ -49,20 +117,45 @@ pub struct SessionConfig {
     /// Whether a session is refused from another browser family or operating system than the one
     /// it was issued to. Versions do not count.
     pub enforce_same_agent: bool,
+    /// How much of its address a session is bound to. Without a value `exact` when
+    /// `WATCHDOG_SESSION_ENFORCE_SAME_IP` is true, else `off`.
+    pub ip_binding: Option<IpBinding>,
+    /// How much of its user agent a session is bound to. Without a value `family` when
+    /// `WATCHDOG_SESSION_ENFORCE_SAME_AGENT` is true, else `off`.
+    pub agent_binding: Option<AgentBinding>,
+    /// What becomes of a request whose client does not fit the binding of its session.
+    pub mismatch_action: MismatchAction,
+    /// Proxies in front of the service, as addresses or networks (`10.0.0.0/8`): only they are
+    /// believed about the client's address.
+    pub trusted_proxies: Vec<String>,
+    /// The header that trusted proxies write the client's address into.
+    pub forwarded_header: ForwardedHeader,
     /// Whether a refresh returns a new refresh token. Off, a stolen refresh token is not noticed.
     pub refresh_token_rotation: bool,
-    /// Most sessions of one user; a login beyond it ends the user's oldest session.
+    /// Most sessions of one user.
     #[schemars(range(min = 1, max = 256))]
     pub concurrent_limit: u32,
+    /// What a login beyond the limit does.
+    pub concurrent_policy: LimitPolicy,
     /// How long a replaced refresh token still gets the same successor, for parallel refreshes and
     /// lost answers. At most 60 s.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Schema")]
     pub grace: Duration,
-    /// Lifetime of an access token, shortened by up to 5 % at random so that refreshes spread.
+    /// Lifetime of an access token, shortened by up to 5 % at random so that refreshes spread. At
+    /// most an hour.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Schema")]
     pub access_token_lifetime: Duration,
+    /// Private Ed25519 key that signs access tokens (PKCS#8, PEM). Without it they are signed with
+    /// HS256 under `WATCHDOG_JWT_SECRET`, and only those who hold that secret can check them.
+    pub access_token_key: Option<Secret<String>>,
+    /// Retired keys whose access tokens are still accepted: private (PKCS#8) or public (SPKI), PEM.
+    pub access_token_key_previous: Vec<Secret<String>>,
+    /// Most sessions kept in the memory of this process, so that a check needs no round trip; 0
+    /// turns the cache off.
+    #[schemars(range(max = 10_000_000))]
+    pub local_cache: u32,
 }
 
 impl Default for SessionConfig {
@@ -73,10 +166,19 @@ impl Default for SessionConfig {
             max_lifetime: Duration::from_secs(28_800),
             enforce_same_ip: false,
             enforce_same_agent: true,
+            ip_binding: None,
+            agent_binding: None,
+            mismatch_action: MismatchAction::Refuse,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             refresh_token_rotation: true,
             concurrent_limit: 5,
+            concurrent_policy: LimitPolicy::EvictOldest,
             grace: Duration::from_secs(10),
             access_token_lifetime: Duration::from_secs(300),
+            access_token_key: None,
+            access_token_key_previous: Vec::new(),
+            local_cache: 0,
         }
     }
 }
@@ -89,6 +191,19 @@ impl SessionConfig {
             None if redis_is_configured => StoreKind::Redis,
             None => StoreKind::Memory,
         }
+    }
+
+    /// How much of its address a session is bound to.
+    pub fn effective_ip_binding(&self) -> IpBinding {
+        let by_flag = if self.enforce_same_ip { IpBinding::Exact } else { IpBinding::Off };
+        self.ip_binding.unwrap_or(by_flag)
+    }
+
+    /// How much of its user agent a session is bound to.
+    pub fn effective_agent_binding(&self) -> AgentBinding {
+        let by_flag =
+            if self.enforce_same_agent { AgentBinding::Family } else { AgentBinding::Off };
+        self.agent_binding.unwrap_or(by_flag)
     }
 
     /// How old the noted last use may grow before it is written again: `max(60 s, timeout/30)`,
@@ -141,6 +256,20 @@ impl SessionConfig {
             &["access_token_lifetime"],
             "at least 1s",
             "the default is 300s",
+        );
+        rule(
+            self.access_token_lifetime > MAX_ACCESS_TOKEN_LIFETIME,
+            &["access_token_lifetime"],
+            "at most an hour (3600s)",
+            "an access token is checked without asking whether its session was revoked; the \
+             default is 300s",
+        );
+        rule(
+            self.enforce_same_ip && self.ip_binding == Some(IpBinding::Off),
+            &["enforce_same_ip", "ip_binding"],
+            "one of them only, or both of one mind",
+            "WATCHDOG_SESSION_IP_BINDING=off contradicts WATCHDOG_SESSION_ENFORCE_SAME_IP=true: \
+             remove one",
         );
         rule(
             self.access_token_lifetime > self.timeout,
@@ -264,6 +393,26 @@ mod tests {
         let expected: [&[&str]; 3] =
             [&["timeout"], &["grace", "timeout"], &["access_token_lifetime"]];
         assert_eq!(fields(&zero), expected);
+    }
+
+    #[test]
+    fn bindings_follow_the_flags_unless_they_are_set() {
+        let config = SessionConfig::default();
+        assert_eq!(config.effective_ip_binding(), IpBinding::Off);
+        assert_eq!(config.effective_agent_binding(), AgentBinding::Family);
+        let config = SessionConfig { enforce_same_ip: true, enforce_same_agent: false, ..config };
+        assert_eq!(config.effective_ip_binding(), IpBinding::Exact);
+        assert_eq!(config.effective_agent_binding(), AgentBinding::Off);
+        let set = SessionConfig {
+            ip_binding: Some(IpBinding::Prefix),
+            agent_binding: Some(AgentBinding::Exact),
+            ..config
+        };
+        assert_eq!(set.effective_ip_binding(), IpBinding::Prefix);
+        assert_eq!(set.effective_agent_binding(), AgentBinding::Exact);
+        assert_eq!(set.contradictions(), []);
+        let torn = SessionConfig { ip_binding: Some(IpBinding::Off), ..set };
+        assert_eq!(fields(&torn), [&["enforce_same_ip", "ip_binding"]]);
     }
 
     #[test]

@@ -16,6 +16,14 @@ pub enum ErrorKind {
     Gone,
     /// The client is not the one the session was issued to.
     ClientMismatch,
+    /// The user holds as many sessions as allowed, and the policy is to refuse another one.
+    TooManySessions,
+    /// The user has to authenticate again: the client changed, or the last time is too long ago.
+    StepUpRequired,
+    /// Somebody else changed an attribute in between. Read it again and decide anew.
+    Conflict,
+    /// The user is known and not allowed.
+    Forbidden,
     /// One refresh token was presented more often within its grace period than is allowed.
     LimitReached,
     /// The store cannot be reached. The session may be well: answer 503 and keep the cookie.
@@ -37,6 +45,10 @@ impl ErrorKind {
             Self::Reused => "reused",
             Self::Gone => "gone",
             Self::ClientMismatch => "client_mismatch",
+            Self::TooManySessions => "too_many_sessions",
+            Self::StepUpRequired => "step_up_required",
+            Self::Conflict => "conflict",
+            Self::Forbidden => "forbidden",
             Self::LimitReached => "limit_reached",
             Self::Unavailable => "unavailable",
             Self::Config => "config",

@@ -113,7 +113,10 @@ pub mod wire;
 #[cfg(feature = "axum")]
 pub mod web;
 
-pub use config::{MAX_CONCURRENT_LIMIT, MAX_GRACE, MAX_LIFETIME, SessionConfig, StoreKind};
+pub use config::{
+    AgentBinding, ForwardedHeader, IpBinding, LimitPolicy, MAX_ACCESS_TOKEN_LIFETIME,
+    MAX_CONCURRENT_LIMIT, MAX_GRACE, MAX_LIFETIME, MismatchAction, SessionConfig, StoreKind,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use health::SessionHealth;
 pub use place::{BUCKETS, Location, Place, SessionId};

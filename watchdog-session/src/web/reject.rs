@@ -46,6 +46,10 @@ impl Rejection {
             }
             ErrorKind::Expired => (StatusCode::UNAUTHORIZED, "expired"),
             ErrorKind::Reused => (StatusCode::UNAUTHORIZED, "reused"),
+            ErrorKind::StepUpRequired => (StatusCode::UNAUTHORIZED, "step_up_required"),
+            ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            ErrorKind::TooManySessions => (StatusCode::CONFLICT, "too_many_sessions"),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict"),
             ErrorKind::LimitReached => (StatusCode::TOO_MANY_REQUESTS, "limited"),
             ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ErrorKind::Config | ErrorKind::Misuse | ErrorKind::Internal => {
