@@ -105,7 +105,7 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::interfaces::MetricsInterface as _;
 use fred::types::Value as Wire;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::error::{Error, ErrorKind, Result};
 use connect::Slot;
@@ -134,6 +134,7 @@ struct Inner {
     permits: Arc<Semaphore>,
     max_buffer: usize,
     command_timeout: Duration,
+    reconnections: Arc<watch::Sender<u64>>,
 }
 
 impl fmt::Debug for Redis {
@@ -155,15 +156,26 @@ impl Redis {
     /// it cannot be reached.
     pub async fn connect(config: &RedisConfig) -> Result<Self> {
         metric::describe();
+        let reconnections = Arc::new(watch::Sender::new(0));
         let inner = Inner {
             keys: KeySpace::new(&config.key_prefix),
-            slots: connect::connect(config).await?,
+            slots: connect::connect(config, &reconnections).await?,
             next: AtomicUsize::new(0),
             permits: Arc::new(Semaphore::new(config.max_buffer)),
             max_buffer: config.max_buffer,
             command_timeout: config.command_timeout,
+            reconnections,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How many connections were made again so far.
+    ///
+    /// A connection that broke may lead to another server now: a replica that was promoted, and
+    /// never got the last writes that its primary acknowledged. Whoever cannot bear that writes
+    /// them again when this number changes.
+    pub fn reconnections(&self) -> watch::Receiver<u64> {
+        self.inner.reconnections.subscribe()
     }
 
     /// The key space the configuration names.
