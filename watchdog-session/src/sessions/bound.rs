@@ -91,7 +91,7 @@ impl Inner {
         client: &Client,
     ) -> Result<Session> {
         let session = self.recognise(token, client).await?;
-        if session.is_step_up_required { Err(step_up_required()) } else { Ok(session) }
+        if session.is_step_up_required() { Err(step_up_required()) } else { Ok(session) }
     }
 }
 
