@@ -512,7 +512,7 @@ fn the_scripts_do_what_the_model_says() {
     let mut config = RedisConfig::from_url(&server.url()).unwrap();
     config.key_prefix = format!("model-{}", SessionId::random().unwrap());
     let redis = runtime.block_on(Redis::connect(&config)).unwrap();
-    check(&OnRedis { server, redis }, cases(200));
+    check(&OnRedis { server, redis }, cases(100));
 }
 
 /// The memory store revokes everybody in all buckets at once; the model says what that does.
