@@ -41,7 +41,8 @@ impl<'a> Bench<'a> {
             .build()
             .unwrap();
         let bench = Self { nodes, sessions };
-        for user in 0..40 {
+        let warm = if bench.nodes.len() == 1 { 1 } else { 30 };
+        for user in 0..warm {
             bench.every_operation(&format!("warm-{user}"), false).await;
         }
         bench

@@ -97,7 +97,7 @@ pub async fn no_attribute_outlives_its_session(store: &dyn SessionStore) {
     assert_eq!(outcome(store, &other).await, UpdateOutcome::Gone);
     assert_eq!(store.attributes(&sample.place).await.unwrap(), StoredAttributes::default());
 
-    let expired = Sample::new(sample.place.location, time_of(store).await).expired();
+    let expired = Sample::new(sample.place.location, time_of(store).await + 1).expired();
     store.create(&expired.create(9)).await.unwrap();
     let late = expired.update(&[("a", Some(b"1"))]);
     assert_eq!(outcome(store, &late).await, UpdateOutcome::Expired);

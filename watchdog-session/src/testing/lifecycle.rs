@@ -178,7 +178,7 @@ pub async fn a_list_has_all_records_of_a_user(store: &dyn SessionStore) {
     let (location, now) = (random_location(), time_of(store).await);
     assert_eq!(store.list(location).await.unwrap().records, []);
     let mut samples: Vec<_> = (0..3).map(|_| Sample::new(location, now)).collect();
-    samples[1] = samples[1].clone().expired();
+    samples[2] = samples[2].clone().expired();
     for sample in &samples {
         stored(store, sample).await;
     }
