@@ -5,10 +5,12 @@
 //! scripts against them.
 
 mod log;
+mod outbox;
 
 use std::collections::BTreeMap;
 
 use self::log::Log;
+pub use self::outbox::{EventQueue, MAX_EVENTS_PER_BUCKET, QueuedEvent, has_more_room};
 use crate::error::Result;
 use crate::place::{Place, SessionId};
 use crate::record::{Common, Header, Millis, SEEN_AT, sealed_part};

@@ -219,7 +219,7 @@ pub async fn events_of(store: &dyn SessionStore, location: Location) -> Vec<Even
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let batch = store.events(location.bucket, after.as_deref(), 100).await.unwrap();
+        let batch = store.peek(location.bucket, after.as_deref(), 100).await.unwrap();
         let Some(last) = batch.last() else { return found };
         after = Some(last.handle.clone());
         let of_user = batch.into_iter().filter_map(|stored| stored.event);

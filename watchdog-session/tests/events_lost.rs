@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::KeyRing;
@@ -12,6 +13,7 @@ use watchdog_core::testing::RecordingSink;
 use watchdog_session::record::Millis;
 use watchdog_session::store::{
     Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, StoredEvent, Touch, Touched,
+    Waiting,
 };
 use watchdog_session::{
     Client, Error, ErrorKind, MemoryStore, Place, Result, RevokeReason, SessionConfig,
@@ -65,11 +67,26 @@ impl SessionStore for Lossy {
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         lossy!(self.revoke(request))
     }
-    async fn events(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
-        self.store.events(bucket, after, n).await
+    async fn claim(
+        &self,
+        bucket: u16,
+        consumer: &str,
+        limit: u32,
+        idle: Duration,
+    ) -> Result<Vec<StoredEvent>> {
+        self.store.claim(bucket, consumer, limit, idle).await
     }
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.store.acknowledge(bucket, handles).await
+    }
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.store.postpone(bucket, handles).await
+    }
+    async fn peek(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
+        self.store.peek(bucket, after, n).await
+    }
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        self.store.backlog(bucket).await
     }
     async fn check(&self) -> CheckReport {
         self.store.check().await

@@ -49,6 +49,7 @@ fn bench() -> Bench {
         Arc::clone(&store) as Arc<dyn SessionStore>,
         Arc::clone(&sink) as Arc<dyn AuditSink>,
         keys,
+        Duration::ZERO,
     ));
     Bench { store, sink, pump }
 }

@@ -4,6 +4,7 @@ mod events;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -12,7 +13,7 @@ use watchdog_core::{Clock, SystemClock};
 use self::events::MemoryOutbox;
 use super::{
     Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore, StoredEvent,
-    Touch, Touched,
+    Touch, Touched, Waiting,
 };
 use crate::error::Result;
 use crate::model::{Effect, UserSessions};
@@ -133,18 +134,34 @@ impl SessionStore for MemoryStore {
         self.change(&request.place, |user, now| Ok(user.revoke(request, now)))
     }
 
-    async fn events(
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>> {
-        Ok(self.state().outbox.peek(bucket, after, limit))
+        let now = self.time();
+        self.state().outbox.claim(bucket, consumer, limit, idle, now)
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.state().outbox.acknowledge(bucket, handles);
         Ok(())
+    }
+
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        let now = self.time();
+        self.state().outbox.postpone(bucket, handles, now);
+        Ok(())
+    }
+
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+        Ok(self.state().outbox.peek(bucket, after, limit))
+    }
+
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        Ok(self.state().outbox.waiting(bucket))
     }
 
     async fn check(&self) -> CheckReport {

@@ -3,6 +3,7 @@
 mod events;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -12,7 +13,7 @@ use watchdog_storage::redis::{Arg, Key, Redis, Script, Value};
 use super::server_time::ServerTime;
 use super::{
     Create, Created, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore,
-    StoredEvent, Touch, Touched,
+    StoredEvent, Touch, Touched, Waiting,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Location, Place};
@@ -239,17 +240,30 @@ impl SessionStore for RedisStore {
         Ok(Revoked { now: reply.now, was: reply.life()? })
     }
 
-    async fn events(
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>> {
-        self.peek_events(bucket, after, limit).await
+        self.claim_events(bucket, consumer, limit, idle).await
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.acknowledge_events(bucket, handles).await
+    }
+
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.postpone_events(bucket, handles).await
+    }
+
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+        self.peek_events(bucket, after, limit).await
+    }
+
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        self.backlog_of_events(bucket).await
     }
 
     async fn check(&self) -> CheckReport {
