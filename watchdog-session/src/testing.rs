@@ -19,6 +19,7 @@
     reason = "a suite states what it expects"
 )]
 
+mod claims;
 mod suite;
 
 use watchdog_core::fill_random;
@@ -28,6 +29,7 @@ use crate::record::{Common, HEADER_BYTES, Header, Millis, VERSION};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules};
 use crate::store::{Create, Event, Outbox, Revoke, Rotate, SessionStore, Touch};
 
+pub use claims::*;
 pub use suite::*;
 
 /// Runs the conformance suite as `tokio` tests. The argument is an expression of a future of
@@ -57,6 +59,12 @@ macro_rules! session_store_tests {
             a_refused_token_changes_nothing
             fifty_parallel_rotations_take_one_step
             events_leave_by_acknowledgement
+            no_two_consumers_hold_one_event
+            a_repeated_claim_hands_out_the_same
+            events_of_a_dead_consumer_are_taken_over
+            acknowledged_events_go_to_nobody
+            postponed_events_come_back
+            a_bucket_knows_how_much_waits
             without_an_outbox_nothing_is_reported
         );
     };
