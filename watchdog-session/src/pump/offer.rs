@@ -1,7 +1,7 @@
 //! Offers a batch of events to the sink.
 
 use super::{Left, Pump};
-use crate::store::StoredEvent;
+use crate::store::{Event, StoredEvent};
 use crate::telemetry;
 
 /// What became of a batch.
@@ -30,6 +30,14 @@ impl Pump {
             match self.sink.record(self.keys.entry(bucket, event)).await {
                 Ok(()) => {
                     telemetry::event("delivered");
+                    if let Some(count) = dropped(event) {
+                        telemetry::dropped(count);
+                        tracing::error!(
+                            bucket,
+                            count,
+                            "session events found no room in the outbox and are lost"
+                        );
+                    }
                     offer.delivered.push(&stored.handle);
                 }
                 Err(error) if error.is_retryable() => {
@@ -46,4 +54,10 @@ impl Pump {
         }
         offer
     }
+}
+
+/// How many events were lost, when this is the event that tells of it.
+fn dropped(event: &Event) -> Option<u64> {
+    let (_, count) = event.details.iter().find(|(name, _)| name == "count")?;
+    (event.action == "events_dropped").then(|| count.parse().ok()).flatten()
 }

@@ -69,7 +69,7 @@ impl<'a> Builder<'a> {
 
     /// Sets how long a process may hold events that it has not delivered before another process
     /// takes them over; 30 s without it. Shorter than the sink takes for 100 entries, and events
-    /// reach it twice, with the same ids.
+    /// reach it twice, with the same ids; what the sink refuses is offered again after this time.
     pub fn event_takeover(mut self, after: Duration) -> Self {
         self.event_takeover = after;
         self
