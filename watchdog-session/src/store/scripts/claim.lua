@@ -34,9 +34,8 @@ if not has_group then redis.call('XGROUP', 'CREATE', stream, GROUP, '0') end
 local found, is_found = {}, {}
 local function add(entries)
   for _, entry in ipairs(entries) do
-    if not entry[2] then
-      redis.call('XACK', stream, GROUP, entry[1])
-    elseif not is_found[entry[1]] then
+    -- Without fields: deleted by a process that knows no group. XAUTOCLAIM forgets it below.
+    if entry[2] and not is_found[entry[1]] then
       is_found[entry[1]] = true
       found[#found + 1] = entry
     end
