@@ -95,7 +95,7 @@
 //! | `repaired` | `session.repaired` | user | as above |
 //! | `reuse` | `session.refresh_token_reused`, denied | service | as above |
 //! | `regenerated` | `session.regenerated` | user | `successor` |
-//! | `revoked` | `session.revoked` | whom the caller names; without one the user for the reasons `logout` and `user`, else service; always service for `binding_mismatch` | `reason` |
+//! | `revoked` | `session.revoked` | whom the caller names; if nobody, the user for the reasons `logout` and `user`, else service; always service for `binding_mismatch` | `reason` |
 //! | `everybody_revoked` | `session.everybody_revoked` on `*` | whom the caller names, else service | `reason` |
 //! | `expired` | `session.expired` | service | |
 //! | `evicted` | `session.evicted` | service | |
@@ -103,8 +103,8 @@
 //! | `events_dropped` | `session.events_dropped` on the bucket, failure | service | `count` |
 //!
 //! *User* is the user of the session, *service* is `watchdog-session`. When the actor is not the
-//! user, the detail `owner` names the user. Whoever makes a call is named in all events of the user's
-//! kind.
+//! user, the detail `owner` names the user. Somebody whom the caller names takes the place of the
+//! user as actor, and that of the service where the table says so.
 //!
 //! **Delivery.** The consumer group `audit` of the stream is made with the first claim. A process
 //! claims under a random name of its own: what it holds already, what another has held for 30 s,
