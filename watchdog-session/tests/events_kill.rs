@@ -116,9 +116,9 @@ async fn a_process_killed_between_sink_and_acknowledgement_has_an_heir() {
     another_takes_over("written").await;
 }
 
-/// A process that lives on is not robbed while it is at it, and delivers each event once.
+/// Four `Sessions` in one process, each a consumer: none is robbed while it is at it.
 #[tokio::test]
-async fn four_processes_deliver_each_event_once() {
+async fn four_consumers_deliver_each_event_once() {
     if !is_available() {
         return;
     }
@@ -133,7 +133,7 @@ async fn four_processes_deliver_each_event_once() {
     for login in 0..200 {
         let sessions = all[login % 4].clone();
         logins.spawn(async move {
-            // Few users: all processes deliver from the same buckets.
+            // Few users: all deliver from the same buckets.
             let user = Subject::user(format!("user-{}", login % 3));
             sessions.issue(user, &Client::unknown()).await.unwrap();
         });
