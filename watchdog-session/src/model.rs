@@ -23,11 +23,13 @@
 mod attribute;
 mod bulk;
 mod log;
+mod outbox;
 mod succession;
 
 use std::collections::BTreeMap;
 
 use self::log::Log;
+pub use self::outbox::{EventQueue, MAX_EVENTS_PER_BUCKET, QueuedEvent, has_more_room};
 use crate::config::LimitPolicy;
 use crate::error::Result;
 use crate::marker::Marker;

@@ -170,21 +170,22 @@ impl Sessions {
     }
 
     /// Delivers the events of this process that still wait for the audit sink. It happens by
-    /// itself; call it before the process ends.
+    /// itself; call it before the process ends. It gives up after 10 s.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when store or sink do not answer: what waits stays in the store.
+    /// [`ErrorKind::Unavailable`] when store or sink do not answer, or not in time: what waits stays
+    /// in the store.
     pub async fn deliver_events(&self) -> Result<()> {
         match &self.inner.pump {
-            Some(pump) => pump.deliver().await,
+            Some(pump) => pump.deliver_in_time().await,
             None => Ok(()),
         }
     }
 
     /// Looks for events that other processes left in the store when they died, and delivers them
     /// with those of this process. It happens by itself, at the first change that this process
-    /// makes and then every 5 minutes, with an audit sink only. 1024 small reads.
+    /// makes and then every 5 minutes, with an audit sink only. 2048 small reads, at most 20 s.
     ///
     /// # Errors
     ///
@@ -192,8 +193,8 @@ impl Sessions {
     pub async fn sweep_events(&self) -> Result<()> {
         match &self.inner.pump {
             Some(pump) => {
-                pump.sweep().await?;
-                pump.deliver().await
+                pump.sweep_in_time().await?;
+                pump.deliver_in_time().await
             }
             None => Ok(()),
         }

@@ -14,6 +14,7 @@ mod server_time;
 mod succession;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -99,16 +100,31 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Reports something about a living session.
     async fn report(&self, request: &Report) -> Result<Reported>;
 
-    /// The events of a bucket that are not acknowledged, oldest first, after a handle.
-    async fn events(
+    /// Hands events of a bucket out for delivery, at most `limit`: those that this consumer holds
+    /// already, then those that another has held for as long as `idle`, then new ones. Nobody else
+    /// gets them before they have been held for that long. When events were dropped and there is
+    /// room again, one more event says how many.
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>>;
 
     /// Forgets events that reached their sink. Unknown handles are no error.
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()>;
+
+    /// Gives back events that cannot be delivered now: whoever comes first gets them, once they
+    /// have lain there for as long as its `idle`. Unknown handles are no error.
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()>;
+
+    /// The events of a bucket that are not acknowledged, whoever holds them, oldest first, after a
+    /// handle. Changes nothing.
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>>;
+
+    /// How much waits in a bucket. Cheap: it is asked of every bucket now and then.
+    async fn backlog(&self, bucket: u16) -> Result<Waiting>;
 
     /// Probes the store once, for a health check.
     async fn check(&self) -> CheckReport;
@@ -318,4 +334,13 @@ pub struct StoredEvent {
     pub handle: String,
     /// The event, `None` when this release cannot read it.
     pub event: Option<Event>,
+}
+
+/// How much waits in the outbox of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Events that are not acknowledged, whoever holds them.
+    pub events: u64,
+    /// Events that found no room, since an event last told of them.
+    pub dropped: u64,
 }

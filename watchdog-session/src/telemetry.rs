@@ -55,6 +55,10 @@ pub(crate) fn removed_at_login(expired: u32, evicted: u32) {
     }
 }
 
+pub(crate) fn dropped(events: u64) {
+    counter!(EVENTS, "outcome" => "dropped").increment(events);
+}
+
 pub(crate) fn event(outcome: &'static str) {
     counter!(EVENTS, "outcome" => outcome).increment(1);
 }

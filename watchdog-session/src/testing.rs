@@ -20,6 +20,7 @@
 )]
 
 mod attributes;
+mod claims;
 mod lifecycle;
 mod suite;
 
@@ -35,6 +36,7 @@ use crate::store::{
 };
 
 pub use attributes::*;
+pub use claims::*;
 pub use lifecycle::*;
 pub use suite::*;
 
@@ -65,6 +67,12 @@ macro_rules! session_store_tests {
             a_refused_token_changes_nothing
             fifty_parallel_rotations_take_one_step
             events_leave_by_acknowledgement
+            no_two_consumers_hold_one_event
+            a_repeated_claim_hands_out_the_same
+            events_of_a_dead_consumer_are_taken_over
+            acknowledged_events_go_to_nobody
+            postponed_events_come_back
+            a_bucket_knows_how_much_waits
             without_an_outbox_nothing_is_reported
             the_least_recently_used_is_evicted_by_that_policy
             a_login_beyond_the_limit_is_refused_by_that_policy
@@ -309,7 +317,7 @@ pub async fn events_of(store: &dyn SessionStore, location: Location) -> Vec<Even
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let batch = store.events(location.bucket, after.as_deref(), 100).await.unwrap();
+        let batch = store.peek(location.bucket, after.as_deref(), 100).await.unwrap();
         let Some(last) = batch.last() else { return found };
         after = Some(last.handle.clone());
         let of_user = batch.into_iter().filter_map(|stored| stored.event);

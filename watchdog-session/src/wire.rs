@@ -11,6 +11,7 @@
 //! |---|---|---|---|
 //! | `wd:u:{b}:user` | hash | all sessions of one user | to the latest absolute deadline + 60 s |
 //! | `wd:ev:{b}` | stream | events on their way to the audit log | each until it is acknowledged |
+//! | `wd:ed:{b}` | string | how many events found no room in the stream | until an event tells it |
 //!
 //! Fields of the hash: `s:` and the session id in 32 hexadecimal digits → record; `e` → not-before
 //! stamp: sessions created up to then are revoked; `r` → latest creation time of any single session
@@ -76,14 +77,51 @@
 //!
 //! # Events
 //!
-//! Fields of an entry: `v` = 1, `action`, `at` (ms), `session`, `user` (locator), `seed` (16),
-//! `index`, `sealed` (the sealed part of the record), `client` (sealed under *session/event/v1* with
-//! the seed as associated data), and details as `d:name`. The id of the audit entry is a UUID of
-//! version 7: the first 6 bytes of the seed, which the caller made as one, then
-//! `SHA-256(seed | index (4) | action)`, with the marks of version 7.
+//! `wd:ev:{b}` is a stream, `wd:ed:{b}` a number in decimal. Fields of an entry: `v` = 1, `action`,
+//! `at` (ms), `session`, `user` (locator), `seed` (16), `index`, `sealed` (the sealed part of the
+//! record, empty without one), `client` (JSON sealed under *session/event/v1* with the seed as
+//! associated data: `ip`, `user_agent`, and `by` with `type` and `id` when somebody else than the
+//! user of the session made the call), and details as `d:name`.
+//!
+//! The id of the audit entry is a UUID of version 7: the first 6 bytes of the seed, which the caller
+//! made as one, then `SHA-256(seed | index (4) | action)`, with the marks of version 7.
+//!
+//! | `action` | audit entry | its actor | details |
+//! |---|---|---|---|
+//! | `issued` | `session.issued` | user | |
+//! | `rotated` | `session.rotated` | user | `presented`, `generation`, `age` |
+//! | `kept` | `session.refreshed` | user | as above |
+//! | `grace` | `session.grace_used` | user | as above |
+//! | `repaired` | `session.repaired` | user | as above |
+//! | `reuse` | `session.refresh_token_reused`, denied | service | as above |
+//! | `regenerated` | `session.regenerated` | user | `successor` |
+//! | `revoked` | `session.revoked` | whom the caller names; if nobody, the user for the reasons `logout` and `user`, else service; always service for `binding_mismatch` | `reason` |
+//! | `everybody_revoked` | `session.everybody_revoked` on `*` | whom the caller names, else service | `reason` |
+//! | `expired` | `session.expired` | service | |
+//! | `evicted` | `session.evicted` | service | |
+//! | `binding_mismatch` | `session.binding_mismatch`, denied unless `action` is `log` | service | `action` |
+//! | `events_dropped` | `session.events_dropped` on the bucket, failure | service | `count` |
+//!
+//! *User* is the user of the session, *service* is `watchdog-session`. When the actor is not the
+//! user, the detail `owner` names the user. Somebody whom the caller names takes the place of the
+//! user as actor, and that of the service where the table says so.
+//!
+//! **Delivery.** The consumer group `audit` of the stream is made with the first claim. A process
+//! claims under a random name of its own: what it holds already, what another has held for 30 s,
+//! then new entries. It gives them to the sink and acknowledges them, which removes them from the
+//! stream, and the stream when it is empty. What a process cannot deliver (of a newer version, or
+//! refused by the sink) it hands to the consumer `aside`, from where whoever comes first takes it
+//! after 30 s. So the sink gets every entry at least once, and twice when a process dies, or takes
+//! longer than 30 s, between the sink and the acknowledgement; the id is the same.
+//!
+//! **Room.** A bucket holds 4096 entries; `revoked`, `reuse`, `evicted`, `repaired` and
+//! `everybody_revoked` are written up to 8192. What finds no room is counted in `wd:ed:{b}`, and the
+//! session goes on. The first claim that finds fewer than 4096 entries turns the count into an entry
+//! `events_dropped`.
 //!
 //! # Scripts
 //!
 //! `session.create.v1`, `session.touch.v1`, `session.rotate.v1`, `session.revoke.v1`,
-//! `session.time.v1`. Keys: the hash, the stream. All but the
+//! `session.time.v1`. Keys: the hash, the stream. `session.claim.v1`, `session.acknowledge.v1`,
+//! `session.postpone.v1`. Keys: the stream, for a claim also the count of dropped events. All but the
 //! first carry the flag `allow-oom` (Redis 7.0): a full server refuses logins and ends sessions. A change of arguments or answers is a new version.

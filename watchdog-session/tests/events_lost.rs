@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::KeyRing;
@@ -13,7 +14,7 @@ use watchdog_session::record::Millis;
 use watchdog_session::store::{
     Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
     Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, StoredAttributes,
-    StoredEvent, Touch, Touched, Update, Updated,
+    StoredEvent, Touch, Touched, Update, Updated, Waiting,
 };
 use watchdog_session::{
     Client, Error, ErrorKind, Location, MemoryStore, Place, Result, RevokeReason, SessionConfig,
@@ -88,11 +89,26 @@ impl SessionStore for Lossy {
     async fn report(&self, request: &Report) -> Result<Reported> {
         lossy!(self.report(request))
     }
-    async fn events(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
-        self.store.events(bucket, after, n).await
+    async fn claim(
+        &self,
+        bucket: u16,
+        consumer: &str,
+        limit: u32,
+        idle: Duration,
+    ) -> Result<Vec<StoredEvent>> {
+        self.store.claim(bucket, consumer, limit, idle).await
     }
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.store.acknowledge(bucket, handles).await
+    }
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.store.postpone(bucket, handles).await
+    }
+    async fn peek(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
+        self.store.peek(bucket, after, n).await
+    }
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        self.store.backlog(bucket).await
     }
     async fn check(&self) -> CheckReport {
         self.store.check().await

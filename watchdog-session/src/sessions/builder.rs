@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
@@ -11,7 +12,7 @@ use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKeys;
 use crate::place::Locator;
-use crate::pump::Pump;
+use crate::pump::{Pump, TAKEOVER};
 use crate::store::{MemoryStore, SessionStore};
 use crate::telemetry;
 use crate::token::TokenKeys;
@@ -25,6 +26,7 @@ pub struct Builder<'a> {
     store: Option<Arc<dyn SessionStore>>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
+    event_takeover: Duration,
     issuer: String,
     audience: String,
 }
@@ -37,6 +39,7 @@ impl<'a> Builder<'a> {
             store: None,
             clock: Arc::new(SystemClock),
             audit: None,
+            event_takeover: TAKEOVER,
             issuer: "watchdog".to_owned(),
             audience: "watchdog".to_owned(),
         }
@@ -63,6 +66,14 @@ impl<'a> Builder<'a> {
     /// Sets who is told what happens to sessions. Without it no events are written.
     pub fn audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
         self.audit = Some(audit);
+        self
+    }
+
+    /// Sets how long a process may hold events that it has not delivered before another process
+    /// takes them over; 30 s without it. Shorter than the sink takes for 100 entries, and events
+    /// reach it twice, with the same ids; what the sink refuses is offered again after this time.
+    pub fn event_takeover(mut self, after: Duration) -> Self {
+        self.event_takeover = after;
         self
     }
 
@@ -99,10 +110,11 @@ impl<'a> Builder<'a> {
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
         let events = Arc::new(EventKeys::new(&self.keys.encryption)?);
-        let audit = self.audit;
+        let (audit, takeover) = (self.audit, self.event_takeover);
         let pump = audit
             .clone()
-            .map(|sink| Arc::new(Pump::new(Arc::clone(&store), sink, Arc::clone(&events))));
+            .map(|sink| Pump::new(Arc::clone(&store), sink, Arc::clone(&events), takeover))
+            .map(Arc::new);
         let inner = Inner {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,

@@ -4,6 +4,7 @@ mod events;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -13,7 +14,7 @@ use self::events::MemoryOutbox;
 use super::{
     Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
     Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, SessionStore,
-    StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
+    StoredAttributes, StoredEvent, Touch, Touched, Update, Updated, Waiting,
 };
 use crate::error::Result;
 use crate::model::{Effect, Everybody, UserSessions};
@@ -183,18 +184,34 @@ impl SessionStore for MemoryStore {
         self.change(request.place.location, |user, now| Ok(user.report(request, now)))
     }
 
-    async fn events(
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>> {
-        Ok(self.state().outbox.peek(bucket, after, limit))
+        let now = self.time();
+        self.state().outbox.claim(bucket, consumer, limit, idle, now)
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.state().outbox.acknowledge(bucket, handles);
         Ok(())
+    }
+
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        let now = self.time();
+        self.state().outbox.postpone(bucket, handles, now);
+        Ok(())
+    }
+
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+        Ok(self.state().outbox.peek(bucket, after, limit))
+    }
+
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        Ok(self.state().outbox.waiting(bucket))
     }
 
     async fn check(&self) -> CheckReport {

@@ -9,6 +9,7 @@ mod script;
 mod succession;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -23,7 +24,7 @@ use super::server_time::ServerTime;
 use super::{
     Create, Created, EverybodyRevoked, Listing, Outbox, Reading, Regenerate, Regenerated, Report,
     Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
-    SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
+    SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated, Waiting,
 };
 use crate::config::LimitPolicy;
 use crate::error::{Error, ErrorKind, Result};
@@ -268,17 +269,30 @@ impl SessionStore for RedisStore {
         self.report_by_script(request).await
     }
 
-    async fn events(
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>> {
-        self.peek_events(bucket, after, limit).await
+        self.claim_events(bucket, consumer, limit, idle).await
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.acknowledge_events(bucket, handles).await
+    }
+
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.postpone_events(bucket, handles).await
+    }
+
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+        self.peek_events(bucket, after, limit).await
+    }
+
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        self.backlog_of_events(bucket).await
     }
 
     async fn check(&self) -> CheckReport {

@@ -348,7 +348,7 @@ pub async fn events_leave_by_acknowledgement(store: &dyn SessionStore) {
     stored(store, &sample).await;
     store.revoke(&sample.revoke()).await.unwrap();
     assert_eq!(actions(store, &sample).await, ["issued", "revoked"]);
-    let waiting = store.events(bucket, None, 1000).await.unwrap();
+    let waiting = store.peek(bucket, None, 1000).await.unwrap();
     let ours = waiting.iter().filter(|stored| {
         stored.event.as_ref().is_some_and(|event| event.user == sample.place.location.user)
     });

@@ -26,13 +26,26 @@ local function is_expired(head)
   return now >= head.deadline or now >= head.seen + head.idle
 end
 
+-- When nobody takes events away, sessions work on and the stream stops growing: what finds no room
+-- is counted. What ends a session by force, or tells of a theft, has twice the room.
+local MAX_EVENTS = 4096
+local HAS_MORE_ROOM =
+  { revoked = 1, reuse = 1, evicted = 1, repaired = 1, everybody_revoked = 1 }
+
+-- An event without a record is about no session that could be named.
 local function report(action, id, record, head, ...)
   if outbox.seed == '' then return end
+  local index = outbox.index
+  outbox.index = index + 1
+  local room = HAS_MORE_ROOM[action] and 2 * MAX_EVENTS or MAX_EVENTS
+  if redis.call('XLEN', outbox.stream) >= room then
+    redis.call('INCR', (string.gsub(outbox.stream, ':ev:({%d+})$', ':ed:%1')))
+    return
+  end
   redis.call('XADD', outbox.stream, '*', 'v', '1', 'action', action,
     'at', string.format('%.0f', now), 'session', id, 'user', outbox.user, 'seed', outbox.seed,
-    'index', outbox.index, 'sealed', string.sub(record, head.header + 1), 'client', outbox.client,
-    ...)
-  outbox.index = outbox.index + 1
+    'index', index, 'sealed', record and string.sub(record, head.header + 1) or '',
+    'client', outbox.client, ...)
 end
 
 -- Sessions created up to this time are revoked, given the user's own stamp.
