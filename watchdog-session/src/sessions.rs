@@ -1,5 +1,6 @@
 //! The façade: issue, authenticate, rotate, revoke.
 
+mod access;
 mod authenticate;
 mod builder;
 mod issue;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use watchdog_core::audit::Client;
 use watchdog_core::{Clock, KeyRing};
 
-use crate::access::{AccessKeys, Claims};
+use crate::access::{AccessKeys, Claims, Locus};
 use crate::client::Binding;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -278,13 +279,17 @@ impl Inner {
             jti: SessionId::from_bytes(random).to_string(),
             auth_time: u64::try_from(session.created_at.as_second()).unwrap_or(0),
             iat_ms: now,
+            loc: session.location.map(Locus),
+            acr: None,
         };
         let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
         Ok((self.access.mint(&claims)?, lifetime))
     }
 
     fn authenticate_access(&self, token: &str) -> Result<Session> {
-        let claims = self.access.check(token, self.now())?;
+        let checked = self.access.check(token, self.now())?;
+        let location = checked.location();
+        let claims = checked.claims;
         Ok(Session {
             id: claims.sid,
             user: claims.sub,
@@ -292,7 +297,7 @@ impl Inner {
             created_at: timestamp(claims.auth_time.saturating_mul(1000)),
             expires_at: timestamp(claims.exp.saturating_mul(1000)),
             credential: Credential::AccessToken,
-            location: None,
+            location,
             client: Client::unknown(),
         })
     }
