@@ -10,7 +10,6 @@ mod verifier;
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use serde_json::Value;
 use watchdog_core::RootKeys;
@@ -71,8 +70,7 @@ impl AccessKeys {
             (Some(pair), Some(key)) => (SigningKey::EdDsa(pair), key.thumbprint()),
             _ => {
                 let (id, key) = jwt.derive(PURPOSE)?.swap_remove(0);
-                let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
-                (SigningKey::Hs256(key), id.to_string())
+                (SigningKey::hs256(key.expose()), id.to_string())
             }
         };
         Ok(Self {

@@ -58,7 +58,7 @@ fn welch(samples: &[(bool, u64)]) -> f64 {
     (m1 - m2) / (v1 / n1 + v2 / n2).sqrt().max(f64::MIN_POSITIVE)
 }
 
-/// SplitMix64: any order without a pattern will do, and the same in every run.
+/// `SplitMix64`: any order without a pattern will do, and the same in every run.
 struct Shuffle(u64);
 
 impl Shuffle {

@@ -41,7 +41,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// How a public key begins as SubjectPublicKeyInfo (RFC 8410, section 4): always the same.
+/// How a public key begins as `SubjectPublicKeyInfo` (RFC 8410, section 4): always the same.
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 impl PublicKey {

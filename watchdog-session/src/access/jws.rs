@@ -33,14 +33,14 @@ pub(super) struct Header<'a> {
 
 /// A key that signs, for one algorithm.
 pub(super) enum SigningKey {
-    Hs256(hmac::Key),
+    Hs256(Box<hmac::Key>),
     EdDsa(Ed25519KeyPair),
 }
 
 /// A key that verifies, for one algorithm.
 #[derive(Clone)]
 pub(super) enum VerifyingKey {
-    Hs256(hmac::Key),
+    Hs256(Box<hmac::Key>),
     EdDsa(ParsedPublicKey),
 }
 
@@ -49,6 +49,10 @@ const HS256: &str = "HS256";
 const EDDSA: &str = "EdDSA";
 
 impl SigningKey {
+    pub(super) fn hs256(secret: &[u8]) -> Self {
+        Self::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    }
+
     const fn algorithm(&self) -> &'static str {
         match self {
             Self::Hs256(_) => HS256,
@@ -65,6 +69,10 @@ impl SigningKey {
 }
 
 impl VerifyingKey {
+    pub(super) fn hs256(secret: &[u8]) -> Self {
+        Self::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    }
+
     const fn algorithm(&self) -> &'static str {
         match self {
             Self::Hs256(_) => HS256,

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -40,10 +39,8 @@ impl fmt::Debug for KeySet {
 impl KeySet {
     /// The HS256 keys of a secret and its retired predecessors.
     pub(super) fn from_secret(jwt: &RootKeys) -> Result<Self> {
-        let keys = jwt.derive(PURPOSE)?.into_iter().map(|(id, key)| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
-            (id.to_string(), VerifyingKey::Hs256(key))
-        });
+        let keys = jwt.derive(PURPOSE)?.into_iter();
+        let keys = keys.map(|(id, key)| (id.to_string(), VerifyingKey::hs256(key.expose())));
         Ok(Self { keys: keys.collect() })
     }
 

@@ -97,7 +97,7 @@ fn claims_come_out_as_they_went_in() {
 fn tokens_of_the_release_before_are_accepted() {
     let keys = keys(Some(PEM));
     let (id, secret) = roots().derive(PURPOSE).unwrap().remove(0);
-    let signer = SigningKey::Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()));
+    let signer = SigningKey::hs256(secret.expose());
     let old = Claims { loc: None, acr: None, ..claims() };
     let payload = serde_json::to_string(&old).unwrap();
     assert!(!payload.contains("loc") && !payload.contains("acr"));

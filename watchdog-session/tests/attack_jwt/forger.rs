@@ -171,7 +171,7 @@ pub(crate) fn public_der() -> Vec<u8> {
     spki(&decode(X))
 }
 
-/// SubjectPublicKeyInfo (RFC 8410, section 4).
+/// `SubjectPublicKeyInfo` (RFC 8410, section 4).
 fn spki(public: &[u8]) -> Vec<u8> {
     let start = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     [&start, public].concat()

@@ -22,10 +22,6 @@ fn hex(digits: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-fn hs256(key: &[u8]) -> VerifyingKey {
-    VerifyingKey::Hs256(hmac::Key::new(hmac::HMAC_SHA256, key))
-}
-
 fn eddsa(public: &[u8]) -> VerifyingKey {
     VerifyingKey::EdDsa(ParsedPublicKey::new(&ED25519, public).unwrap())
 }
@@ -67,8 +63,8 @@ const RFC8037_A: [&str; 4] = [
 fn the_examples_of_the_rfcs_verify_and_altered_ones_do_not() {
     let [_, x, _, signed] = RFC8037_A;
     let examples = [
-        (RFC7515_A1.1, hs256(&bytes(RFC7515_A1.0))),
-        (RFC7520_4_4.1, hs256(&bytes(RFC7520_4_4.0))),
+        (RFC7515_A1.1, VerifyingKey::hs256(&bytes(RFC7515_A1.0))),
+        (RFC7520_4_4.1, VerifyingKey::hs256(&bytes(RFC7520_4_4.0))),
         (signed, eddsa(&bytes(x))),
     ];
     for (at, (token, key)) in examples.iter().enumerate() {
@@ -155,7 +151,7 @@ fn hmac_takes_the_published_tags_and_none_that_is_cut() {
         ),
     ];
     for (key, message, tag) in cases {
-        let (key, tag) = (hs256(key), hex(tag));
+        let (key, tag) = (VerifyingKey::hs256(key), hex(tag));
         assert!(key.verifies(message, &tag));
         for length in 0..tag.len() {
             assert!(!key.verifies(message, &tag[..length]), "{length} bytes");
@@ -222,7 +218,7 @@ fn wycheproof_hmac_sha256() {
     let mut count = Count::default();
     each(&file, |group, test| {
         let text = |name: &str| hex(test[name].as_str().unwrap());
-        let verifies = hs256(&text("key")).verifies(&text("msg"), &text("tag"));
+        let verifies = VerifyingKey::hs256(&text("key")).verifies(&text("msg"), &text("tag"));
         // A cut tag is valid in HMAC and never in a JWS.
         let is_cut = group["tagSize"] != 256;
         assert_eq!(verifies, test["result"] == "valid" && !is_cut, "{test}");
@@ -259,7 +255,7 @@ fn judge_signatures(file: &Value) -> Count {
             other => other.to_string(),
         };
         if key["alg"] == "HS256" && key["kty"] == "oct" {
-            let secret = hs256(&bytes(key["k"].as_str().unwrap()));
+            let secret = VerifyingKey::hs256(&bytes(key["k"].as_str().unwrap()));
             let accepted = open(token, |header| {
                 let is_named = header.kid.as_deref() == key["kid"].as_str();
                 is_named.then_some(&secret).ok_or_else(|| Error::invalid("another key"))
@@ -280,7 +276,7 @@ fn judge_signatures(file: &Value) -> Count {
         } else {
             // What an attacker has: the public key, to be taken for a symmetric one.
             let public = group.get("public").unwrap_or(key).to_string();
-            assert!(!opens(token, &hs256(public.as_bytes())), "{test}");
+            assert!(!opens(token, &VerifyingKey::hs256(public.as_bytes())), "{test}");
             assert!(!opens(token, &eddsa(&bytes(RFC8037_A[1]))), "{test}");
             count.other += 1;
         }
