@@ -4,15 +4,17 @@
 //! [`MemoryStore`](crate::MemoryStore) runs them under a lock, and a property test holds the Lua
 //! scripts against them.
 
+mod log;
+
 use std::collections::BTreeMap;
 
+use self::log::Log;
 use crate::error::Result;
 use crate::place::{Place, SessionId};
 use crate::record::{Common, Header, Millis, SEEN_AT, sealed_part};
 use crate::rotation::{Decision, Verdict, apply, decide};
 use crate::store::{
-    Create, Created, Event, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply, Touch,
-    Touched,
+    Create, Created, Event, Life, Reading, Revoke, Revoked, Rotate, RotateReply, Touch, Touched,
 };
 
 /// How long a user's sessions outlive the last absolute deadline, in milliseconds: a late call
@@ -224,40 +226,4 @@ fn reported(decision: Decision) -> bool {
             decision.verdict,
             Verdict::Rotated | Verdict::Kept | Verdict::Grace | Verdict::Repaired | Verdict::Reuse
         )
-}
-
-/// Collects the events of one call.
-struct Log<'a> {
-    place: Place,
-    outbox: Option<&'a Outbox>,
-    now: Millis,
-    events: Vec<Event>,
-}
-
-impl<'a> Log<'a> {
-    fn new(place: Place, outbox: Option<&'a Outbox>, now: Millis) -> Self {
-        Self { place, outbox, now, events: Vec::new() }
-    }
-
-    fn add(&mut self, action: &str, session: SessionId, record: &[u8], details: &[(&str, String)]) {
-        let Some(outbox) = self.outbox else { return };
-        self.events.push(Event {
-            action: action.to_owned(),
-            occurred_at: self.now,
-            session,
-            user: self.place.location.user,
-            seed: outbox.seed,
-            index: u32::try_from(self.events.len()).unwrap_or(u32::MAX),
-            sealed: sealed_part(record).to_vec(),
-            client: outbox.client.clone(),
-            details: details
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect(),
-        });
-    }
-
-    fn with<T>(self, answer: T) -> Effect<T> {
-        (answer, self.events)
-    }
 }

@@ -1,6 +1,7 @@
 //! What callers give and get: subjects, sessions, tokens.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use watchdog_core::Timestamp;
@@ -64,48 +65,65 @@ pub enum Credential {
 }
 
 /// A session that somebody proved to hold.
+///
+/// A clone shares what is known of it and costs next to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    facts: Arc<Facts>,
+    credential: Credential,
+    /// Whoever holds it now, when that is not quite whom it was issued to.
+    caller: Option<Arc<Client>>,
+}
+
+/// What is known of a session, whoever presents it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
     pub(crate) id: SessionId,
     pub(crate) user: String,
     pub(crate) roles: Vec<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
-    pub(crate) credential: Credential,
     pub(crate) location: Option<Location>,
-    pub(crate) client: Client,
+    /// The client of its login; unknown from an access token.
+    pub(crate) issued_to: Client,
 }
 
 impl Session {
+    /// A session with the facts about it, as `caller` presents it.
+    pub(crate) fn new(facts: Arc<Facts>, credential: Credential, caller: &Client) -> Self {
+        let caller = (facts.issued_to != *caller).then(|| Arc::new(caller.clone()));
+        Self { facts, credential, caller }
+    }
+
     /// The public handle of the session. It opens nothing.
     pub fn id(&self) -> SessionId {
-        self.id
+        self.facts.id
     }
 
     /// The user's id.
     pub fn user(&self) -> &str {
-        &self.user
+        &self.facts.user
     }
 
     /// The roles given at login.
     pub fn roles(&self) -> &[String] {
-        &self.roles
+        &self.facts.roles
     }
 
     /// Whether a role was given at login.
     pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|held| held == role)
+        self.facts.roles.iter().any(|held| held == role)
     }
 
     /// When the user logged in.
     pub fn created_at(&self) -> Timestamp {
-        self.created_at
+        self.facts.created_at
     }
 
     /// When it ends at the latest: the absolute deadline, or the end of the access token it was
     /// recognised by.
     pub fn expires_at(&self) -> Timestamp {
-        self.expires_at
+        self.facts.expires_at
     }
 
     /// What it was recognised by.
@@ -113,8 +131,13 @@ impl Session {
         self.credential
     }
 
+    /// The client that presented it.
+    pub(crate) fn caller(&self) -> &Client {
+        self.caller.as_deref().unwrap_or(&self.facts.issued_to)
+    }
+
     pub(crate) fn place(&self) -> Option<Place> {
-        self.location.map(|location| Place { location, session: self.id })
+        self.facts.location.map(|location| Place { location, session: self.facts.id })
     }
 }
 

@@ -21,8 +21,8 @@ use crate::event::{EventKeys, timestamp};
 use crate::health::SessionHealth;
 use crate::place::{Locator, Place, SessionId};
 use crate::pump::Pump;
-use crate::record::{Identity, Millis};
-use crate::session::{Credential, Issued, RevokeReason, Rotated, Session, Subject};
+use crate::record::Millis;
+use crate::session::{Credential, Facts, Issued, RevokeReason, Rotated, Session, Subject};
 use crate::store::{Life, Outbox, Revoke, SessionStore};
 use crate::telemetry;
 use crate::token::{AccessToken, TokenKeys};
@@ -126,9 +126,10 @@ impl Sessions {
     pub async fn revoke(&self, session: &Session, reason: RevokeReason) -> Result<bool> {
         let started = Instant::now();
         let result = match session.place() {
-            Some(place) => self.inner.revoke(place, reason, &session.client).await,
+            Some(place) => self.inner.revoke(place, reason, session.caller()).await,
             None => {
-                self.inner.find_and_revoke(&session.user, session.id, reason, &session.client).await
+                let (user, id) = (session.user(), session.id());
+                self.inner.find_and_revoke(user, id, reason, session.caller()).await
             }
         };
         telemetry::operation("revoke", started, &result);
@@ -242,19 +243,6 @@ impl Inner {
         Ok(false)
     }
 
-    fn session(&self, place: Place, identity: Identity, client: &Client) -> Session {
-        Session {
-            id: place.session,
-            user: identity.user,
-            roles: identity.roles,
-            created_at: timestamp(identity.created_at),
-            expires_at: timestamp(identity.absolute_deadline),
-            credential: Credential::SessionToken,
-            location: Some(place.location),
-            client: client.clone(),
-        }
-    }
-
     /// A new access token, which never outlives its session, and its lifetime in whole seconds.
     fn access_token(
         &self,
@@ -265,21 +253,21 @@ impl Inner {
         watchdog_core::fill_random(&mut random)?;
         let lifetime = jittered(self.config.access_token_lifetime.as_secs(), random[0]);
         let issued_at = now / 1000;
-        let deadline = u64::try_from(session.expires_at.as_second()).unwrap_or(0);
+        let deadline = u64::try_from(session.expires_at().as_second()).unwrap_or(0);
         let expires_at = (issued_at + lifetime).min(deadline);
         let claims = Claims {
             iss: self.access.issuer().to_owned(),
             aud: self.access.audience().to_owned(),
-            sub: session.user.clone(),
-            sid: session.id,
-            roles: session.roles.clone(),
+            sub: session.user().to_owned(),
+            sid: session.id(),
+            roles: session.roles().to_owned(),
             iat: issued_at,
             nbf: issued_at,
             exp: expires_at,
             jti: SessionId::from_bytes(random).to_string(),
-            auth_time: u64::try_from(session.created_at.as_second()).unwrap_or(0),
+            auth_time: u64::try_from(session.created_at().as_second()).unwrap_or(0),
             iat_ms: now,
-            loc: session.location.map(Locus),
+            loc: session.place().map(|place| Locus(place.location)),
             acr: None,
         };
         let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
@@ -290,16 +278,16 @@ impl Inner {
         let checked = self.access.check(token, self.now())?;
         let location = checked.location();
         let claims = checked.claims;
-        Ok(Session {
+        let facts = Facts {
             id: claims.sid,
             user: claims.sub,
             roles: claims.roles,
             created_at: timestamp(claims.auth_time.saturating_mul(1000)),
             expires_at: timestamp(claims.exp.saturating_mul(1000)),
-            credential: Credential::AccessToken,
             location,
-            client: Client::unknown(),
-        })
+            issued_to: Client::unknown(),
+        };
+        Ok(Session::new(Arc::new(facts), Credential::AccessToken, &Client::unknown()))
     }
 
     fn with_touching<T>(&self, change: impl FnOnce(&mut HashSet<SessionId>) -> T) -> T {

@@ -113,3 +113,23 @@ fn no_key_shows_in_debug() {
     assert!(shown.contains("EdDSA") && shown.contains("HS256"), "{shown}");
     assert!(!shown.contains("nWGx") && !shown.contains("9d61") && !shown.contains("157, 97"));
 }
+
+/// Nanoseconds a call; `cargo test --release … -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "a measurement, not a test; wants a release build"]
+fn speed_of_access_tokens() {
+    let time = |what: &str, run: &dyn Fn()| {
+        let started = std::time::Instant::now();
+        (0..20_000).for_each(|_| run());
+        let line = format!("{what}: {} ns\n", started.elapsed().as_nanos() / 20_000);
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    };
+    for (name, keys) in [("HS256", keys(None)), ("EdDSA", keys(Some(PEM)))] {
+        let token = keys.mint(&claims()).unwrap();
+        let (signed, signature) = token.expose().rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{}", "A".repeat(signature.len()));
+        time(&format!("{name} mint"), &|| drop(keys.mint(&claims()).unwrap()));
+        time(&format!("{name} check"), &|| drop(keys.check(token.expose(), NOW).unwrap()));
+        time(&format!("{name} refuse"), &|| drop(keys.check(&forged, NOW).unwrap_err()));
+    }
+}

@@ -7,7 +7,7 @@ use super::{Inner, gone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::record::{Header, Identity, Millis, sealed_part};
-use crate::session::Session;
+use crate::session::{Credential, Session};
 use crate::store::{Life, Touch};
 use crate::token::digest_of;
 
@@ -35,14 +35,15 @@ impl Inner {
         if header.common.is_expired(reading.now) {
             self.settle_expiry(place, client).await?;
         }
-        if !self.binding().allows(&identity.client(), client) {
+        let facts = identity.into_facts(place);
+        if !self.binding().allows(&facts.issued_to, client) {
             return Err(Error::new(ErrorKind::ClientMismatch, "session of another client"));
         }
         let unnoted = reading.now.saturating_sub(header.common.last_seen);
         if unnoted >= self.touch_interval() {
             self.touch_later(place, client);
         }
-        Ok(self.session(place, identity, client))
+        Ok(Session::new(Arc::new(facts), Credential::SessionToken, client))
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use watchdog_core::audit::Client;
 use watchdog_core::fill_random;
 
@@ -6,7 +8,7 @@ use crate::client::{agent_key, cut, grace_key, ip_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, SessionId};
 use crate::record::{Common, HEADER_BYTES, Header, Identity, Millis, VERSION};
-use crate::session::{Issued, Subject};
+use crate::session::{Credential, Issued, Session, Subject};
 use crate::store::{Create, Created};
 use crate::telemetry;
 use crate::token::{RefreshParts, SessionParts, digest_of};
@@ -101,7 +103,8 @@ impl Inner {
     }
 
     fn issued(&self, draft: Draft, client: &Client, now: Millis) -> Result<Issued> {
-        let session = self.session(draft.session.place, draft.identity, client);
+        let facts = Arc::new(draft.identity.into_facts(draft.session.place));
+        let session = Session::new(facts, Credential::SessionToken, client);
         let (access_token, expires_in) = self.access_token(&session, now)?;
         Ok(Issued {
             session_token: self.tokens.session_token(&draft.session),

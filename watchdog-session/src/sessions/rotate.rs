@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use watchdog_core::audit::Client;
 use watchdog_core::fill_random;
 
@@ -5,7 +7,7 @@ use super::{Inner, gone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Header, Identity, Millis, sealed_part};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules, Verdict};
-use crate::session::Rotated;
+use crate::session::{Credential, Rotated, Session};
 use crate::store::Rotate;
 use crate::telemetry;
 use crate::token::{RefreshParts, digest_of};
@@ -28,7 +30,8 @@ impl Inner {
         let header = Header::decode(&record)?;
         let identity =
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        let session = self.session(place, identity, client);
+        let facts = Arc::new(identity.into_facts(place));
+        let session = Session::new(facts, Credential::SessionToken, client);
         let (access_token, expires_in) = self.access_token(&session, reply.now)?;
         let next = if reply.verdict == Verdict::Kept { parts } else { successor };
         Ok(Rotated {

@@ -1,15 +1,18 @@
 //! Sessions in the memory of this process.
 
-use std::collections::{BTreeMap, HashMap};
+mod events;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
 use watchdog_core::{Clock, SystemClock};
 
+use self::events::MemoryOutbox;
 use super::{
-    Create, Created, Event, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore,
-    StoredEvent, Touch, Touched,
+    Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore, StoredEvent,
+    Touch, Touched,
 };
 use crate::error::Result;
 use crate::model::{Effect, UserSessions};
@@ -32,8 +35,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct State {
     users: HashMap<Location, UserSessions>,
-    events: HashMap<u16, BTreeMap<u64, Event>>,
-    last_event: u64,
+    outbox: MemoryOutbox,
     sweep_at: usize,
 }
 
@@ -45,12 +47,8 @@ impl MemoryStore {
 
     /// An empty store on a clock of the caller's.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let state = State {
-            users: HashMap::new(),
-            events: HashMap::new(),
-            last_event: 0,
-            sweep_at: FIRST_SWEEP,
-        };
+        let state =
+            State { users: HashMap::new(), outbox: MemoryOutbox::default(), sweep_at: FIRST_SWEEP };
         Self { clock, state: Mutex::new(state) }
     }
 
@@ -74,11 +72,7 @@ impl MemoryStore {
         if user.records.is_empty() && user.expires_at == 0 {
             state.users.remove(&place.location);
         }
-        for event in events {
-            state.last_event += 1;
-            let handle = state.last_event;
-            state.events.entry(place.location.bucket).or_default().insert(handle, event);
-        }
+        state.outbox.add(place.location.bucket, events);
         Ok(answer)
     }
 }
@@ -145,29 +139,11 @@ impl SessionStore for MemoryStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>> {
-        let after = after.and_then(|handle| handle.parse::<u64>().ok()).unwrap_or(0);
-        let state = self.state();
-        let waiting =
-            state.events.get(&bucket).into_iter().flat_map(|events| events.range(after + 1..));
-        Ok(waiting
-            .take(limit as usize)
-            .map(|(handle, event)| StoredEvent {
-                handle: handle.to_string(),
-                event: Some(event.clone()),
-            })
-            .collect())
+        Ok(self.state().outbox.peek(bucket, after, limit))
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
-        let mut state = self.state();
-        if let Some(events) = state.events.get_mut(&bucket) {
-            for handle in handles.iter().filter_map(|handle| handle.parse().ok()) {
-                events.remove(&handle);
-            }
-            if events.is_empty() {
-                state.events.remove(&bucket);
-            }
-        }
+        self.state().outbox.acknowledge(bucket, handles);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Sessions in Redis: one hash per user, one script per change.
 
+mod events;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,11 +11,11 @@ use watchdog_storage::redis::{Arg, Key, Redis, Script, Value};
 
 use super::server_time::ServerTime;
 use super::{
-    Create, Created, Event, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply,
-    SessionStore, StoredEvent, Touch, Touched,
+    Create, Created, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore,
+    StoredEvent, Touch, Touched,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::place::{Location, Place, unhex};
+use crate::place::{Location, Place};
 use crate::record::Millis;
 use crate::rotation::Verdict;
 
@@ -63,10 +65,6 @@ impl RedisStore {
 
     fn users(&self, location: Location) -> Key {
         self.redis.keys().key("u", &location.bucket.to_string(), &[&location.user_text()])
-    }
-
-    fn stream(&self, bucket: u16) -> Key {
-        self.redis.keys().key("ev", &bucket.to_string(), &[])
     }
 
     async fn run(
@@ -247,19 +245,11 @@ impl SessionStore for RedisStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>> {
-        let from = after.map_or_else(|| "-".to_owned(), |handle| format!("({handle}"));
-        let entries = self.redis.xrange(&self.stream(bucket), &from, "+", limit.into()).await?;
-        Ok(entries
-            .into_iter()
-            .map(|entry| StoredEvent { event: parse_event(&entry.fields), handle: entry.id })
-            .collect())
+        self.peek_events(bucket, after, limit).await
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
-        if !handles.is_empty() {
-            self.redis.xdel(&self.stream(bucket), handles).await?;
-        }
-        Ok(())
+        self.acknowledge_events(bucket, handles).await
     }
 
     async fn check(&self) -> CheckReport {
@@ -277,31 +267,4 @@ impl SessionStore for RedisStore {
             _ => CheckReport::pass(),
         }
     }
-}
-
-/// Reads an entry of the outbox; `None` for one of another version or shape.
-fn parse_event(fields: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Option<Event> {
-    let field = |name: &str| {
-        let found = fields.iter().find(|(key, _)| key.as_ref() == name.as_bytes());
-        found.map(|(_, value)| value.as_ref())
-    };
-    let text = |name: &str| field(name).and_then(|value| std::str::from_utf8(value).ok());
-    if text("v") != Some("1") {
-        return None;
-    }
-    let details = fields.iter().filter_map(|(key, value)| {
-        let name = std::str::from_utf8(key.as_ref()).ok()?.strip_prefix("d:")?;
-        Some((name.to_owned(), std::str::from_utf8(value.as_ref()).ok()?.to_owned()))
-    });
-    Some(Event {
-        action: text("action")?.to_owned(),
-        occurred_at: text("at")?.parse().ok()?,
-        session: text("session")?.parse().ok()?,
-        user: unhex(text("user")?)?,
-        seed: field("seed")?.try_into().ok()?,
-        index: text("index")?.parse().ok()?,
-        sealed: field("sealed")?.to_vec(),
-        client: field("client")?.to_vec(),
-        details: details.collect(),
-    })
 }
