@@ -118,7 +118,7 @@ impl<'a> Builder<'a> {
         let inner = Inner {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,
-            access: AccessKeys::new(&self.keys.jwt, &self.issuer, &self.audience)?,
+            access: AccessKeys::new(&self.keys.jwt, &self.config, &self.issuer, &self.audience)?,
             config: self.config,
             store,
             clock,
