@@ -292,6 +292,12 @@ impl Mixed<'_> {
     }
 }
 
+/// Many more with `WD_TEST_LONG=1`.
+#[expect(clippy::disallowed_methods, reason = "how long to test is no setting of the SDK")]
+fn cases() -> u32 {
+    if std::env::var_os("WD_TEST_LONG").is_some() { 2000 } else { 60 }
+}
+
 #[test]
 fn two_releases_on_one_redis_agree() {
     let Some(server) = shared() else { return };
@@ -300,8 +306,8 @@ fn two_releases_on_one_redis_agree() {
     config.key_prefix = format!("mixed-{}", SessionId::random().unwrap());
     let redis = runtime.block_on(Redis::connect(&config)).unwrap();
     let (before, now) = (Before(redis.clone()), RedisStore::new(redis));
-    let cases = if std::env::var_os("WD_TEST_LONG").is_some() { 2000 } else { 60 };
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(operations in operations())| {
         runtime.block_on(async {
             let mut mixed =
