@@ -16,7 +16,7 @@ use watchdog_session::testing::{Sample, random_location, time_of};
 use watchdog_session::{
     Client, LimitPolicy, MemoryStore, RedisStore, SessionId, SessionStore, Sessions, TokenKeys,
 };
-use watchdog_storage::redis::{Arg, Redis, RedisConfig, Script, Value};
+use watchdog_storage::redis::{Arg, Redis, RedisConfig, Script};
 use watchdog_storage::testing::redis::shared;
 
 macro_rules! before {
@@ -52,8 +52,7 @@ impl Before {
         let mut args = vec![Arg::from(""), "".into(), (&*user).into(), (&*session).into()];
         args.extend_from_slice(more);
         let answer = self.0.call(script, &[&users, &stream], &args).await.unwrap();
-        let Value::Array(answer) = answer else { panic!("{answer:?}") };
-        let Some(Value::Bytes(word)) = answer.first() else { panic!("{answer:?}") };
+        let word = answer.into_array().unwrap().swap_remove(0).into_bytes().unwrap();
         String::from_utf8(word.to_vec()).unwrap()
     }
 
@@ -292,6 +291,12 @@ impl Mixed<'_> {
     }
 }
 
+/// Many more with `WD_TEST_LONG=1`.
+#[expect(clippy::disallowed_methods, reason = "how long to test is no setting of the SDK")]
+fn cases() -> u32 {
+    if std::env::var_os("WD_TEST_LONG").is_some() { 2000 } else { 60 }
+}
+
 #[test]
 fn two_releases_on_one_redis_agree() {
     let Some(server) = shared() else { return };
@@ -300,8 +305,8 @@ fn two_releases_on_one_redis_agree() {
     config.key_prefix = format!("mixed-{}", SessionId::random().unwrap());
     let redis = runtime.block_on(Redis::connect(&config)).unwrap();
     let (before, now) = (Before(redis.clone()), RedisStore::new(redis));
-    let cases = if std::env::var_os("WD_TEST_LONG").is_some() { 2000 } else { 60 };
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(operations in operations())| {
         runtime.block_on(async {
             let mut mixed =

@@ -439,6 +439,7 @@ fn check(engine: &dyn Engine, cases: u32) {
 }
 
 /// 20 times as many with `WD_TEST_LONG=1`.
+#[expect(clippy::disallowed_methods, reason = "how long to test is no setting of the SDK")]
 fn cases(few: u32) -> u32 {
     if std::env::var_os("WD_TEST_LONG").is_some() { 20 * few } else { few }
 }

@@ -14,7 +14,7 @@ use watchdog_core::testing::RecordingSink;
 use watchdog_session::{
     AgentBinding, Attributes, Changes, Client, ErrorKind, IpBinding, Issued, LimitPolicy,
     MismatchAction, Principal, Regeneration, Result, Revocation, RevokeReason, Role, Session,
-    SessionConfig, Sessions, Subject,
+    SessionConfig, SessionSummary, Sessions, Subject,
 };
 use watchdog_storage::testing::redis::shared;
 
@@ -248,10 +248,7 @@ async fn a_user_sees_and_ends_living_sessions(bench: Bench) {
     assert_eq!(others.unwrap(), 1);
     assert_eq!(kind(authenticate(&bench, &phone).await), Some(ErrorKind::Gone));
     let list = bench.sessions.list("alice").await.unwrap();
-    assert_eq!(
-        list.iter().map(watchdog_session::SessionSummary::id).collect::<Vec<_>>(),
-        [laptop.session.id()]
-    );
+    assert_eq!(list.iter().map(SessionSummary::id).collect::<Vec<_>>(), [laptop.session.id()]);
     let why = RevokeReason::CredentialsChanged;
     assert_eq!(bench.sessions.revoke_all("alice", why, &client()).await.unwrap(), 1);
     assert_eq!(kind(authenticate(&bench, &laptop).await), Some(ErrorKind::Gone));
