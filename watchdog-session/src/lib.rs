@@ -99,6 +99,7 @@ mod health;
 pub mod model;
 mod place;
 mod principal;
+mod proxies;
 mod pump;
 pub mod record;
 pub mod rotation;

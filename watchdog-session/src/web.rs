@@ -17,6 +17,7 @@
 
 mod cookie;
 mod extract;
+mod forwarded;
 mod reject;
 
 use axum::Extension;
@@ -29,6 +30,7 @@ use crate::sessions::Sessions;
 
 pub use cookie::{CookieSettings, SameSite, SessionCookie};
 pub use extract::{CurrentSession, RequestClient};
+pub use forwarded::TrustedProxies;
 pub use reject::Rejection;
 
 /// Sessions as the web edge sees them: with a cookie.

@@ -89,7 +89,10 @@ impl<'a> Builder<'a> {
             .config
             .contradictions()
             .into_iter()
-            .map(|problem| format!("{}: expected {}", problem.fields.join(", "), problem.expected))
+            .map(|problem| {
+                let fields = problem.fields.join(", ");
+                format!("{fields}: expected {}; {}", problem.expected, problem.hint)
+            })
             .collect();
         if !problems.is_empty() {
             return Err(Error::new(ErrorKind::Config, problems.join("; ")));
