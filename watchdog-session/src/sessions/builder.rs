@@ -5,6 +5,7 @@ use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
 use super::attributes::AttributeKeys;
 use super::bound::Mismatches;
+use super::csrf::CsrfKeys;
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
 use crate::config::SessionConfig;
@@ -117,6 +118,7 @@ impl<'a> Builder<'a> {
             pump,
             audit,
             attributes: AttributeKeys::new(&self.keys.encryption)?,
+            csrf: CsrfKeys::new(&self.keys.secret)?,
             touching: Mutex::new(HashSet::new()),
             mismatches: Mismatches::default(),
         };
