@@ -53,7 +53,7 @@ impl Subject {
     }
 
     /// Says how strongly the user authenticated, in the application's words, 1 to 64 bytes: the
-    /// `acr` of OpenID Connect, such as `aal2`.
+    /// `acr` of OIDC, such as `aal2`.
     #[must_use]
     pub fn with_level(mut self, level: impl Into<String>) -> Self {
         self.level = Some(level.into());
