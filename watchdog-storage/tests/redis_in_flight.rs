@@ -157,12 +157,14 @@ async fn dropped_while_the_server_is_away_never_runs() {
 #[tokio::test]
 async fn cut_connection_is_made_again_and_calls_in_between_wait() {
     let Some(bench) = Bench::start(attempts(2)).await else { return };
+    let mut reconnections = bench.redis.reconnections();
     for _ in 0..3 {
         bench.proxy.cut_once().await;
         // No error reaches the caller: the first wait is 100 to 200 ms, the call has a second.
         bench.redis.ping().await.unwrap();
     }
     assert_eq!(bench.proxy.connections(), 4);
+    reconnections.wait_for(|&count| count == 3).await.unwrap();
 }
 
 #[tokio::test]

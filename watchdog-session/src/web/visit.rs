@@ -34,7 +34,7 @@ enum Known {
     /// Nobody has asked, or nobody could say.
     #[default]
     Unasked,
-    Session(Box<Session>),
+    Session(Session),
     /// It ended within this request.
     Over,
 }
@@ -85,7 +85,7 @@ impl Visit {
     async fn recognised(&self, parts: &Parts) -> Result<Option<Session>> {
         match self.state().known() {
             Known::Unasked => {}
-            Known::Session(session) => return Ok(Some(Session::clone(session))),
+            Known::Session(session) => return Ok(Some(session.clone())),
             Known::Over => return Ok(None),
         }
         let sessions = self.web.sessions();
@@ -108,14 +108,14 @@ impl Visit {
                 sessions.authenticate_for_step_up(token, &client).await?
             }
         };
-        self.state().session = Known::Session(Box::new(session.clone()));
+        self.state().session = Known::Session(session.clone());
         Ok(Some(session))
     }
 
     /// The session, as far as this request has seen it.
     pub(super) fn current(&self) -> Option<Session> {
         match &self.state().session {
-            Known::Session(session) => Some(Session::clone(session)),
+            Known::Session(session) => Some(session.clone()),
             Known::Unasked | Known::Over => None,
         }
     }
@@ -123,7 +123,7 @@ impl Visit {
     /// A new session has taken the place of whatever there was.
     pub(super) fn began(&self, issued: &Issued) -> Result<()> {
         let mut state = self.state();
-        state.session = Known::Session(Box::new(issued.session.clone()));
+        state.session = Known::Session(issued.session.clone());
         state.attributes = None;
         state.cookie = Some(self.web.cookie().holding(&issued.session_token)?);
         Ok(())

@@ -14,6 +14,7 @@ use fred::types::config::{
 };
 use fred::types::{Builder, RespVersion};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::config::RedisConfig;
@@ -69,8 +70,12 @@ struct Running {
     router: Owned<Result<(), ClientError>>,
 }
 
-/// Builds and connects the clients of a configuration.
-pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Slot>> {
+/// Builds and connects the clients of a configuration. Every connection that is made again is
+/// counted in `reconnections`.
+pub(super) async fn connect(
+    config: &RedisConfig,
+    reconnections: &Arc<watch::Sender<u64>>,
+) -> Result<Vec<Slot>> {
     if let Some((fields, expected, hint)) = config.problems().first() {
         let fields = fields.join(", ");
         let context = format!("redis settings ({fields}): expected {expected}; {hint}");
@@ -83,13 +88,18 @@ pub(super) async fn connect(config: &RedisConfig) -> Result<Vec<Slot>> {
     // Discovery of a Cluster or through Sentinel takes several connections.
     let limit = config.connect_timeout.saturating_mul(2);
     // One deadline for the whole pool; what stood until then closes with its slot.
-    match tokio::time::timeout(limit, fill(config, &builder, limit)).await {
+    match tokio::time::timeout(limit, fill(config, &builder, limit, reconnections)).await {
         Ok(slots) => slots,
         Err(_) => Err(too_slow(limit)),
     }
 }
 
-async fn fill(config: &RedisConfig, builder: &Builder, limit: Duration) -> Result<Vec<Slot>> {
+async fn fill(
+    config: &RedisConfig,
+    builder: &Builder,
+    limit: Duration,
+    reconnections: &Arc<watch::Sender<u64>>,
+) -> Result<Vec<Slot>> {
     let mut slots = Vec::with_capacity(config.pool_size);
     for _ in 0..config.pool_size {
         let running = start(builder, limit).await?;
@@ -101,6 +111,7 @@ async fn fill(config: &RedisConfig, builder: &Builder, limit: Duration) -> Resul
             builder: builder.clone(),
             limit,
             pause: config.reconnect_max,
+            reconnections: Arc::clone(reconnections),
         };
         let supervisor = tokio::spawn(keeping.supervise(running)).abort_handle();
         slots.push(Slot { client, is_closing, supervisor });
@@ -148,6 +159,7 @@ struct Keeping {
     builder: Builder,
     limit: Duration,
     pause: Duration,
+    reconnections: Arc<watch::Sender<u64>>,
 }
 
 impl Keeping {
@@ -156,7 +168,8 @@ impl Keeping {
     /// mode; without this the service would need a restart.
     async fn supervise(self, mut running: Running) {
         loop {
-            let _events = Owned(tokio::spawn(watch(running.client.clone())));
+            let _events =
+                Owned(tokio::spawn(watch(running.client.clone(), Arc::clone(&self.reconnections))));
             let _ = (&mut running.router.0).await;
             if self.is_closing.load(Ordering::Acquire) {
                 return;
@@ -174,12 +187,13 @@ impl Keeping {
                 }
             };
             *self.slot.write().unwrap_or_else(PoisonError::into_inner) = running.client.clone();
+            self.reconnections.send_modify(|count| *count += 1);
         }
     }
 }
 
 /// Counts and logs what happens to the connections after the first one stood.
-async fn watch(client: Client) {
+async fn watch(client: Client, reconnections: Arc<watch::Sender<u64>>) {
     let mut reconnected = client.reconnect_rx();
     let mut failed = client.error_rx();
     drop(client);
@@ -188,9 +202,13 @@ async fn watch(client: Client) {
             server = reconnected.recv() => match server {
                 Ok(server) => {
                     metric::reconnected(1);
+                    reconnections.send_modify(|count| *count += 1);
                     tracing::debug!(%server, "connected to redis again");
                 }
-                Err(RecvError::Lagged(missed)) => metric::reconnected(missed),
+                Err(RecvError::Lagged(missed)) => {
+                    metric::reconnected(missed);
+                    reconnections.send_modify(|count| *count += missed);
+                }
                 Err(RecvError::Closed) => return,
             },
             error = failed.recv() => match error {
