@@ -16,7 +16,7 @@ use watchdog_session::testing::{Sample, random_location, time_of};
 use watchdog_session::{
     Client, LimitPolicy, MemoryStore, RedisStore, SessionId, SessionStore, Sessions, TokenKeys,
 };
-use watchdog_storage::redis::{Arg, Redis, RedisConfig, Script, Value};
+use watchdog_storage::redis::{Arg, Redis, RedisConfig, Script};
 use watchdog_storage::testing::redis::shared;
 
 macro_rules! before {
@@ -52,8 +52,7 @@ impl Before {
         let mut args = vec![Arg::from(""), "".into(), (&*user).into(), (&*session).into()];
         args.extend_from_slice(more);
         let answer = self.0.call(script, &[&users, &stream], &args).await.unwrap();
-        let Value::Array(answer) = answer else { panic!("{answer:?}") };
-        let Some(Value::Bytes(word)) = answer.first() else { panic!("{answer:?}") };
+        let word = answer.into_array().unwrap().swap_remove(0).into_bytes().unwrap();
         String::from_utf8(word.to_vec()).unwrap()
     }
 
