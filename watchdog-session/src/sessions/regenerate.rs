@@ -89,6 +89,8 @@ impl Inner {
     ) -> Identity {
         let facts = session.facts();
         let renewed = regeneration.is_reauthentication;
+        let is_login = regeneration.is_login;
+        let kept = |text: &Option<String>| text.clone().filter(|_| !is_login);
         let bound_to = if renewed { client } else { &facts.issued_to };
         Identity {
             user: facts.user.clone(),
@@ -103,8 +105,8 @@ impl Inner {
             },
             idle_timeout: if renewed { millis(self.config.timeout) } else { facts.idle_timeout },
             auth_time: Some(if renewed { now } else { millis_of(facts.auth_time) }),
-            label: facts.label.clone(),
-            level: regeneration.level.or_else(|| facts.level.clone()),
+            label: regeneration.label.or_else(|| kept(&facts.label)),
+            level: regeneration.level.or_else(|| kept(&facts.level)),
             origin: facts.origin,
         }
     }
