@@ -91,6 +91,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod cache;
 mod client;
 mod config;
 mod error;

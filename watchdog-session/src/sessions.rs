@@ -4,6 +4,7 @@ mod authenticate;
 mod builder;
 mod issue;
 mod rotate;
+mod staleness;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use watchdog_core::audit::Client;
 use watchdog_core::{Clock, KeyRing};
 
 use crate::access::{AccessKeys, Claims};
+use crate::cache::LocalCache;
 use crate::client::Binding;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +42,8 @@ pub struct Sessions {
 struct Inner {
     config: SessionConfig,
     store: Arc<dyn SessionStore>,
+    /// `None` unless turned on, and for stores that do not tell what changes.
+    cache: Option<LocalCache>,
     clock: Arc<dyn Clock>,
     locator: Locator,
     tokens: TokenKeys,

@@ -4,6 +4,7 @@
 //! it. [`model`](crate::model) says in pure Rust what each call does; a store for another engine
 //! applies it inside a transaction and runs [`session_store_tests!`](crate::session_store_tests).
 
+mod changes;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -11,6 +12,7 @@ mod redis;
 mod server_time;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -20,6 +22,7 @@ use crate::place::{Location, Place, SessionId};
 use crate::record::Millis;
 use crate::rotation::{Presented, Rules, Verdict};
 
+pub use changes::{ChangeTracking, Changed, SessionChanges};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
@@ -70,6 +73,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Forgets events that reached their sink. Unknown handles are no error.
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()>;
+
+    /// Tells what changes from now on, until the answer is dropped; `None` where the store cannot,
+    /// and there is nothing to gain by keeping what it says.
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        let _ = to;
+        None
+    }
 
     /// Probes the store once, for a health check.
     async fn check(&self) -> CheckReport;

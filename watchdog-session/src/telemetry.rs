@@ -16,6 +16,9 @@ const EXPIRED: &str = "watchdog_session_expired_total";
 const EVICTED: &str = "watchdog_session_evicted_total";
 const EVENTS: &str = "watchdog_session_events_total";
 
+const CACHE: &str = "watchdog_session_cache_lookups_total";
+const CACHE_EMPTIED: &str = "watchdog_session_cache_emptied_total";
+
 pub(crate) fn describe() {
     describe_counter!(OPERATIONS, Unit::Count, "Session operations by outcome");
     describe_histogram!(DURATION, Unit::Seconds, "Duration of session operations");
@@ -24,6 +27,8 @@ pub(crate) fn describe() {
     describe_counter!(GRACE, Unit::Count, "Replaced refresh tokens served within their grace");
     describe_counter!(EXPIRED, Unit::Count, "Expired sessions removed at a login");
     describe_counter!(EVICTED, Unit::Count, "Sessions evicted by the concurrent limit");
+    describe_counter!(CACHE, Unit::Count, "Lookups in the local cache, by outcome: hit, miss");
+    describe_counter!(CACHE_EMPTIED, Unit::Count, "Times the local cache was emptied on doubt");
     describe_counter!(EVENTS, Unit::Count, "Session events offered to the audit sink, by outcome");
 }
 
@@ -53,6 +58,14 @@ pub(crate) fn removed_at_login(expired: u32, evicted: u32) {
     if evicted > 0 {
         counter!(EVICTED).increment(evicted.into());
     }
+}
+
+pub(crate) fn cache_lookup(outcome: &'static str) {
+    counter!(CACHE, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn cache_emptied() {
+    counter!(CACHE_EMPTIED).increment(1);
 }
 
 pub(crate) fn event(outcome: &'static str) {

@@ -4,11 +4,13 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use watchdog_core::audit::Client;
 
 use super::{Inner, gone};
+use crate::cache::Known;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::record::{Header, Identity, Millis, sealed_part};
 use crate::session::{Credential, Session};
 use crate::store::{Life, Touch};
+use crate::telemetry;
 use crate::token::digest_of;
 
 /// Most signs of life on their way at once; beyond it a session is touched by a later request.
@@ -20,8 +22,37 @@ impl Inner {
         token: &str,
         client: &Client,
     ) -> Result<Session> {
+        let (known, now) = match self.cached(token) {
+            Some(found) => found,
+            None => self.known(token).await?,
+        };
+        let Known { place, facts, common } = known;
+        if common.is_expired(now) {
+            self.settle_expiry(place, client).await?;
+        }
+        if facts.issued_to != *client && !self.binding().allows(&facts.issued_to, client) {
+            return Err(Error::new(ErrorKind::ClientMismatch, "session of another client"));
+        }
+        if now.saturating_sub(common.last_seen) >= self.touch_interval() {
+            self.touch_later(place, client);
+        }
+        Ok(Session::new(facts, Credential::SessionToken, client))
+    }
+
+    /// What this process knows of a token, and the store's time.
+    fn cached(&self, token: &str) -> Option<(Known, Millis)> {
+        let cache = self.cache.as_ref()?;
+        let now = self.store.now()?;
+        let found = cache.find(token, now);
+        telemetry::cache_lookup(if found.is_some() { "hit" } else { "miss" });
+        found.map(|known| (known, now))
+    }
+
+    /// What the store knows of a token, and the store's time.
+    async fn known(&self, token: &str) -> Result<(Known, Millis)> {
         let parts = self.tokens.session_parts(token)?;
         let place = parts.place;
+        let ticket = self.cache.as_ref().and_then(|cache| cache.begin(place));
         let reading = self.store.read(&place).await?;
         let record = reading.record.ok_or_else(gone)?;
         let header = Header::decode(&record)?;
@@ -32,18 +63,12 @@ impl Inner {
         }
         let identity =
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        if header.common.is_expired(reading.now) {
-            self.settle_expiry(place, client).await?;
+        let facts = Arc::new(identity.into_facts(place));
+        let known = Known { place, facts, common: header.common };
+        if let (Some(cache), Some(ticket)) = (&self.cache, ticket) {
+            cache.keep(ticket, token, &known, reading.now);
         }
-        let facts = identity.into_facts(place);
-        if !self.binding().allows(&facts.issued_to, client) {
-            return Err(Error::new(ErrorKind::ClientMismatch, "session of another client"));
-        }
-        let unnoted = reading.now.saturating_sub(header.common.last_seen);
-        if unnoted >= self.touch_interval() {
-            self.touch_later(place, client);
-        }
-        Ok(Session::new(Arc::new(facts), Credential::SessionToken, client))
+        Ok((known, reading.now))
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.

@@ -5,6 +5,7 @@ use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
+use crate::cache::LocalCache;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKeys;
@@ -64,6 +65,16 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Keeps so many sessions in the memory of this process, so that checking one again needs no
+    /// round trip; 0 keeps none. It overrides [`SessionConfig::local_cache`].
+    ///
+    /// A session revoked elsewhere is refused as soon as the push of the store arrives; see
+    /// [`Sessions::staleness`]. Without effect on a [`MemoryStore`], which is as near as a cache.
+    pub fn local_cache(mut self, capacity: u32) -> Self {
+        self.config.local_cache = capacity;
+        self
+    }
+
     /// Sets the issuer of access tokens; `watchdog` without it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
@@ -96,6 +107,13 @@ impl<'a> Builder<'a> {
         let clock = self.clock;
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
+        let (cache, store) = match self.config.local_cache {
+            0 => (None, store),
+            capacity => match LocalCache::new(&store, capacity) {
+                Some((cache, store)) => (Some(cache), store),
+                None => (None, store),
+            },
+        };
         let events = Arc::new(EventKeys::new(&self.keys.encryption)?);
         let pump = self
             .audit
@@ -106,6 +124,7 @@ impl<'a> Builder<'a> {
             access: AccessKeys::new(&self.keys.jwt, &self.issuer, &self.audience)?,
             config: self.config,
             store,
+            cache,
             clock,
             events,
             pump,

@@ -1,5 +1,6 @@
 //! Sessions in Redis: one hash per user, one script per change.
 
+pub(crate) mod changes;
 mod events;
 
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use watchdog_storage::redis::{Arg, Key, Redis, Script, Value};
 
 use super::server_time::ServerTime;
 use super::{
-    Create, Created, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore,
-    StoredEvent, Touch, Touched,
+    ChangeTracking, Create, Created, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply,
+    SessionChanges, SessionStore, StoredEvent, Touch, Touched,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Location, Place};
@@ -250,6 +251,10 @@ impl SessionStore for RedisStore {
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.acknowledge_events(bucket, handles).await
+    }
+
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        Some(changes::track(&self.redis, to))
     }
 
     async fn check(&self) -> CheckReport {

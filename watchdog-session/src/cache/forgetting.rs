@@ -1,0 +1,101 @@
+//! A store whose every change is forgotten by the cache before the caller hears of it: a process
+//! reads what it wrote, without waiting for the push.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use watchdog_core::health::CheckReport;
+
+use super::shelf::Shelf;
+use crate::error::Result;
+use crate::place::{Location, Place};
+use crate::record::Millis;
+use crate::store::{
+    ChangeTracking, Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, SessionChanges,
+    SessionStore, StoredEvent, Touch, Touched,
+};
+
+/// A store in front of which a cache stands.
+#[derive(Debug)]
+pub(crate) struct Forgetting {
+    store: Arc<dyn SessionStore>,
+    shelf: Arc<Shelf>,
+}
+
+impl Forgetting {
+    pub(super) fn new(store: Arc<dyn SessionStore>, shelf: Arc<Shelf>) -> Self {
+        Self { store, shelf }
+    }
+
+    /// Forgets a user once the answer is there, or the call is given up.
+    fn then_forget(&self, location: Location) -> Forget<'_> {
+        Forget { shelf: &self.shelf, location }
+    }
+}
+
+struct Forget<'a> {
+    shelf: &'a Shelf,
+    location: Location,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.shelf.forget(self.location);
+    }
+}
+
+#[async_trait]
+impl SessionStore for Forgetting {
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    fn now(&self) -> Option<Millis> {
+        self.store.now()
+    }
+
+    async fn create(&self, request: &Create) -> Result<Created> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.create(request).await
+    }
+
+    async fn read(&self, place: &Place) -> Result<Reading> {
+        self.store.read(place).await
+    }
+
+    async fn touch(&self, request: &Touch) -> Result<Touched> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.touch(request).await
+    }
+
+    async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.rotate(request).await
+    }
+
+    async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.revoke(request).await
+    }
+
+    async fn events(
+        &self,
+        bucket: u16,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>> {
+        self.store.events(bucket, after, limit).await
+    }
+
+    async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.store.acknowledge(bucket, handles).await
+    }
+
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        self.store.track(to)
+    }
+
+    async fn check(&self) -> CheckReport {
+        self.store.check().await
+    }
+}
