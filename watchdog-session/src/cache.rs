@@ -68,7 +68,7 @@ impl LocalCache {
     }
 
     /// Keeps the answer, unless something changed since the read began.
-    pub(crate) fn keep(&self, ticket: Ticket, token: &str, known: &Known, now: Millis) {
+    pub(crate) fn keep(&self, ticket: &Ticket, token: &str, known: &Known, now: Millis) {
         let common = &known.common;
         let idle_end = common.last_seen.saturating_add(common.idle_timeout);
         let until = idle_end.min(common.absolute_deadline).min(now.saturating_add(MAX_AGE));

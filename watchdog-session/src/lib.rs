@@ -101,6 +101,8 @@ pub mod model;
 mod place;
 mod pump;
 pub mod record;
+#[cfg(feature = "redis")]
+mod revocations;
 pub mod rotation;
 mod session;
 mod sessions;
@@ -121,6 +123,8 @@ pub use config::{
 pub use error::{Error, ErrorKind, Result};
 pub use health::SessionHealth;
 pub use place::{BUCKETS, Location, Place, SessionId};
+#[cfg(feature = "redis")]
+pub use revocations::{Revocations, Standing};
 pub use rotation::Verdict;
 pub use session::{
     Credential, Issued, MAX_ROLE_BYTES, MAX_ROLES, MAX_USER_BYTES, RevokeReason, Rotated, Session,

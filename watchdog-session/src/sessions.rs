@@ -3,6 +3,8 @@
 mod authenticate;
 mod builder;
 mod issue;
+#[cfg(feature = "redis")]
+mod revoked;
 mod rotate;
 mod staleness;
 
@@ -48,6 +50,8 @@ struct Inner {
     locator: Locator,
     tokens: TokenKeys,
     access: AccessKeys,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
     events: Arc<EventKeys>,
     /// `None` without an audit sink: then nothing is written that nobody would read.
     pump: Option<Arc<Pump>>,
@@ -91,11 +95,13 @@ impl Sessions {
     }
 
     /// The session of an access token, as it stood when the token was made. No round trip: a
-    /// revoked session is noticed when its token expires.
+    /// revoked session is noticed when its token expires, and within a second with a feed of
+    /// revocations.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`].
+    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`]; with a feed also [`ErrorKind::Gone`], and
+    /// [`ErrorKind::Unavailable`] while the feed may have missed something.
     pub fn authenticate_access(&self, token: &str) -> Result<Session> {
         let started = Instant::now();
         let result = self.inner.authenticate_access(token);
@@ -277,6 +283,8 @@ impl Inner {
 
     fn authenticate_access(&self, token: &str) -> Result<Session> {
         let claims = self.access.check(token, self.now())?;
+        #[cfg(feature = "redis")]
+        self.check_revocations(&claims)?;
         let facts = Facts {
             id: claims.sid,
             user: claims.sub,

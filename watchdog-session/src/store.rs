@@ -7,7 +7,7 @@
 mod changes;
 mod memory;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 #[cfg(feature = "redis")]
 mod server_time;
 

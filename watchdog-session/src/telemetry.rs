@@ -16,6 +16,7 @@ const EXPIRED: &str = "watchdog_session_expired_total";
 const EVICTED: &str = "watchdog_session_evicted_total";
 const EVENTS: &str = "watchdog_session_events_total";
 
+const UNKNOWN: &str = "watchdog_session_revocations_unknown_total";
 const CACHE: &str = "watchdog_session_cache_lookups_total";
 const CACHE_EMPTIED: &str = "watchdog_session_cache_emptied_total";
 
@@ -27,6 +28,7 @@ pub(crate) fn describe() {
     describe_counter!(GRACE, Unit::Count, "Replaced refresh tokens served within their grace");
     describe_counter!(EXPIRED, Unit::Count, "Expired sessions removed at a login");
     describe_counter!(EVICTED, Unit::Count, "Sessions evicted by the concurrent limit");
+    describe_counter!(UNKNOWN, Unit::Count, "Access tokens nobody could say were not revoked");
     describe_counter!(CACHE, Unit::Count, "Lookups in the local cache, by outcome: hit, miss");
     describe_counter!(CACHE_EMPTIED, Unit::Count, "Times the local cache was emptied on doubt");
     describe_counter!(EVENTS, Unit::Count, "Session events offered to the audit sink, by outcome");
@@ -58,6 +60,11 @@ pub(crate) fn removed_at_login(expired: u32, evicted: u32) {
     if evicted > 0 {
         counter!(EVICTED).increment(evicted.into());
     }
+}
+
+#[cfg(feature = "redis")]
+pub(crate) fn revocation_unknown() {
+    counter!(UNKNOWN).increment(1);
 }
 
 pub(crate) fn cache_lookup(outcome: &'static str) {

@@ -59,7 +59,7 @@ impl Shelf {
 
     pub(super) fn keep(
         &self,
-        ticket: Ticket,
+        ticket: &Ticket,
         token: TokenText,
         known: &Known,
         until: Millis,

@@ -65,7 +65,7 @@ impl Inner {
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
         let facts = Arc::new(identity.into_facts(place));
         let known = Known { place, facts, common: header.common };
-        if let (Some(cache), Some(ticket)) = (&self.cache, ticket) {
+        if let (Some(cache), Some(ticket)) = (&self.cache, &ticket) {
             cache.keep(ticket, token, &known, reading.now);
         }
         Ok((known, reading.now))

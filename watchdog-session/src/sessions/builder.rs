@@ -24,6 +24,8 @@ pub struct Builder<'a> {
     store: Option<Arc<dyn SessionStore>>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
     issuer: String,
     audience: String,
 }
@@ -36,6 +38,8 @@ impl<'a> Builder<'a> {
             store: None,
             clock: Arc::new(SystemClock),
             audit: None,
+            #[cfg(feature = "redis")]
+            revocations: None,
             issuer: "watchdog".to_owned(),
             audience: "watchdog".to_owned(),
         }
@@ -72,6 +76,14 @@ impl<'a> Builder<'a> {
     /// [`Sessions::staleness`]. Without effect on a [`MemoryStore`], which is as near as a cache.
     pub fn local_cache(mut self, capacity: u32) -> Self {
         self.config.local_cache = capacity;
+        self
+    }
+
+    /// Has [`Sessions::authenticate_access`] refuse sessions that were revoked since their token
+    /// was made, without asking the store.
+    #[cfg(feature = "redis")]
+    pub fn revocations(mut self, revocations: crate::revocations::Revocations) -> Self {
+        self.revocations = Some(revocations);
         self
     }
 
@@ -122,6 +134,8 @@ impl<'a> Builder<'a> {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,
             access: AccessKeys::new(&self.keys.jwt, &self.issuer, &self.audience)?,
+            #[cfg(feature = "redis")]
+            revocations: self.revocations,
             config: self.config,
             store,
             cache,

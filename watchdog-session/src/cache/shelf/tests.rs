@@ -15,7 +15,7 @@ fn standing(capacity: u32) -> Shelf {
 fn keep(shelf: &Shelf, ticket: Option<Ticket>) -> bool {
     let here = place(1, 1);
     if let Some(ticket) = ticket {
-        shelf.keep(ticket, token(1), &known(here), 100, 0);
+        shelf.keep(&ticket, token(1), &known(here), 100, 0);
     }
     shelf.find(here, &token(1), 0).is_some()
 }
@@ -76,7 +76,7 @@ fn the_shards_hold_what_was_asked_for_in_sum() {
             for session in 0..40 {
                 let here = place(user, session);
                 let ticket = shelf.begin(here.location, later()).unwrap();
-                shelf.keep(ticket, token(session), &known(here), 100, 0);
+                shelf.keep(&ticket, token(session), &known(here), 100, 0);
             }
         }
         for user in 0..=255 {
