@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::place::Place;
 use crate::record::Millis;
-use crate::store::{ChangeTracking, SessionChanges, SessionStore};
+use crate::store::{ChangeTracking, GLOBAL_STALENESS, SessionChanges, SessionStore};
 use crate::token::place_of;
 
 pub(crate) use forgetting::Forgetting;
@@ -32,8 +32,9 @@ use shelf::{Shelf, Ticket};
 
 /// Longest life of an entry, in milliseconds.
 const MAX_AGE: Millis = 30_000;
-/// How old the proof may be that nothing was missed. It is renewed four times a second.
-const MAX_BEHIND: Duration = Duration::from_secs(2);
+/// How old the proof may be that nothing was missed. It is renewed four times a second. Whoever
+/// revokes everybody waits as long before it says so.
+const MAX_BEHIND: Duration = Duration::from_millis(GLOBAL_STALENESS);
 
 /// Sessions kept in the memory of this process.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use crate::error::Result;
 use crate::place::{Location, Place};
 use crate::record::Millis;
 use crate::store::{
-    ChangeTracking, Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, SessionChanges,
-    SessionStore, StoredEvent, Touch, Touched,
+    ChangeTracking, Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated,
+    Report, Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
+    SessionChanges, SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
 };
 
 /// A store in front of which a cache stands.
@@ -76,6 +77,40 @@ impl SessionStore for Forgetting {
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         let _forget = self.then_forget(request.place.location);
         self.store.revoke(request).await
+    }
+
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.regenerate(request).await
+    }
+
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+        let _forget = self.then_forget(request.location);
+        self.store.revoke_all(request).await
+    }
+
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
+        let revoked = self.store.revoke_everybody(request).await;
+        self.shelf.forget_everybody();
+        revoked
+    }
+
+    async fn list(&self, location: Location) -> Result<Listing> {
+        self.store.list(location).await
+    }
+
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+        self.store.attributes(place).await
+    }
+
+    async fn update(&self, request: &Update) -> Result<Updated> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.update(request).await
+    }
+
+    async fn report(&self, request: &Report) -> Result<Reported> {
+        let _forget = self.then_forget(request.place.location);
+        self.store.report(request).await
     }
 
     async fn events(

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::shard::{Known, Shard, TokenText};
 use crate::place::{Location, Place};
 use crate::record::Millis;
-use crate::store::{Changed, SessionChanges};
+use crate::store::{Changed, GLOBAL_STALENESS, SessionChanges};
 use crate::telemetry;
 
 /// Locks, so that requests rarely wait for each other.
 const SHARDS: usize = 64;
 
-/// How long a store may answer with a stamp for everybody that it knew before.
-const SETTLING: Duration = Duration::from_millis(1_100);
+/// How long a store may answer with a stamp for everybody that it knew before, and a little more.
+const SETTLING: Duration = Duration::from_millis(GLOBAL_STALENESS + 100);
 
 /// What a read has to hand in with its answer.
 #[derive(Debug)]
@@ -74,6 +74,10 @@ impl Shelf {
 
     pub(super) fn forget(&self, location: Location) {
         self.shard(location.bucket).forget(location);
+    }
+
+    pub(super) fn forget_everybody(&self) {
+        self.clear(None);
     }
 
     fn shard(&self, bucket: u16) -> MutexGuard<'_, Shard> {

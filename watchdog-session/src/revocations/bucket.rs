@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::{MAX_BEHIND, Standing};
-use crate::place::{SessionId, unhex};
+use crate::marker::Marker;
+use crate::place::SessionId;
 use crate::record::Millis;
 
 /// Most markers of a bucket that are kept.
@@ -51,21 +52,18 @@ impl Markers {
         markers
     }
 
-    /// `user:session` or `user:*:stamp`, in hexadecimal and decimal.
+    /// Whether the marker can be read.
     fn add(&mut self, member: &[u8]) -> bool {
-        let parsed = || {
-            let (user, what) = std::str::from_utf8(member).ok()?.split_once(':')?;
-            Some((unhex(user)?, what))
-        };
-        let Some((user, what)) = parsed() else { return false };
-        if let Some(stamp) = what.strip_prefix("*:") {
-            let Ok(stamp) = stamp.parse::<Millis>() else { return false };
-            let known = self.users.entry(user).or_default();
-            *known = stamp.max(*known);
-            return true;
+        match std::str::from_utf8(member).ok().and_then(Marker::parse) {
+            Some((user, Marker::User { up_to })) => {
+                let known = self.users.entry(user).or_default();
+                *known = up_to.max(*known);
+            }
+            Some((user, Marker::Session(session))) => {
+                self.sessions.insert((user, session));
+            }
+            None => return false,
         }
-        let Ok(session) = what.parse() else { return false };
-        self.sessions.insert((user, session));
         true
     }
 

@@ -17,7 +17,8 @@ use crate::token::digest_of;
 const MOST_TOUCHING: usize = 4096;
 
 impl Inner {
-    pub(super) async fn authenticate(
+    /// The session of a session token. One whose client makes a new authentication due says so.
+    pub(super) async fn recognise(
         self: &Arc<Self>,
         token: &str,
         client: &Client,
@@ -30,13 +31,22 @@ impl Inner {
         if common.is_expired(now) {
             self.settle_expiry(place, client).await?;
         }
-        if facts.issued_to != *client && !self.binding().allows(&facts.issued_to, client) {
-            return Err(Error::new(ErrorKind::ClientMismatch, "session of another client"));
-        }
-        if now.saturating_sub(common.last_seen) >= self.touch_interval() {
+        // The same client fits under every policy, and comparing families takes its time.
+        let mismatch = if facts.issued_to == *client {
+            None
+        } else {
+            self.binding().judge(&facts.issued_to, client)
+        };
+        let is_step_up_required = match mismatch {
+            Some(mismatch) => self.settle_mismatch(place, mismatch, client).await?,
+            None => false,
+        };
+        let unnoted = now.saturating_sub(common.last_seen);
+        if unnoted >= self.touch_interval() && !is_step_up_required {
             self.touch_later(place, client);
         }
-        Ok(Session::new(facts, Credential::SessionToken, client))
+        let session = Session::new(facts, common.last_seen, Credential::SessionToken, client);
+        Ok(session.with_step_up_required(is_step_up_required))
     }
 
     /// What this process knows of a token, and the store's time.
@@ -83,7 +93,7 @@ impl Inner {
     async fn touch(&self, place: Place, client: &Client) -> Result<Life> {
         let outbox = self.outbox(client)?;
         let request = Touch { place, interval: self.touch_interval(), outbox };
-        let waking = self.waking(place);
+        let waking = self.waking(place.location.bucket);
         let touched = self.store.touch(&request).await?;
         if touched.life == Life::Alive {
             waking.cancel();
