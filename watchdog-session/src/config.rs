@@ -283,6 +283,7 @@ impl SessionConfig {
             "a number from 1 to 256",
             "the default is 5",
         );
+        found.extend(crate::access::unusable_key(self).map(|(field, _)| key_problem(field)));
         found
     }
 
@@ -315,6 +316,24 @@ pub(crate) struct Problem {
     pub(crate) fields: &'static [&'static str],
     pub(crate) expected: &'static str,
     pub(crate) hint: &'static str,
+}
+
+fn key_problem(field: &str) -> Problem {
+    if field == "access_token_key" {
+        Problem {
+            fields: &["access_token_key"],
+            expected: "one private Ed25519 key in PEM, as `openssl genpkey -algorithm ed25519` \
+                       makes it",
+            hint: "a key in several lines is best kept in a file, named by \
+                   WATCHDOG_SESSION_ACCESS_TOKEN_KEY_FILE",
+        }
+    } else {
+        Problem {
+            fields: &["access_token_key_previous"],
+            expected: "Ed25519 keys in PEM, private or public, one in each value and none twice",
+            hint: "`openssl pkey -pubout` turns a private key into its public one",
+        }
+    }
 }
 
 impl Section for SessionConfig {

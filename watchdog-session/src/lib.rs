@@ -118,6 +118,7 @@ pub mod wire;
 #[cfg(feature = "axum")]
 pub mod web;
 
+pub use access::{AccessClaims, AccessVerifier};
 pub use config::{
     AgentBinding, ForwardedHeader, IpBinding, LimitPolicy, MAX_ACCESS_TOKEN_LIFETIME,
     MAX_CONCURRENT_LIMIT, MAX_GRACE, MAX_LIFETIME, MismatchAction, SessionConfig, StoreKind,

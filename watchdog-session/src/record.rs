@@ -312,6 +312,9 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use watchdog_core::RootKeys;
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use watchdog_storage::redis::{Redis, Tracking};
 
+use crate::access::AccessClaims;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Location, SessionId};
 use crate::record::Millis;
@@ -114,14 +115,26 @@ impl Revocations {
             Standing::Revoked => {
                 Err(Error::new(ErrorKind::Gone, "the session of the access token was revoked"))
             }
-            Standing::Unknown => {
-                telemetry::revocation_unknown();
-                if self.is_lenient {
-                    return Ok(());
-                }
-                Err(Error::new(ErrorKind::Unavailable, "revocations may have been missed"))
-            }
+            Standing::Unknown => self.unknown("revocations may have been missed"),
         }
+    }
+
+    /// As [`check`](Self::check), of what an access token says. Tokens of an older release do not say
+    /// where their session lives: about those nothing is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_claims(&self, claims: &AccessClaims) -> Result<()> {
+        match claims.location() {
+            Some(location) => self.check(location, claims.session(), claims.issued_at_ms()),
+            None => self.unknown("the access token does not say where its session lives"),
+        }
+    }
+
+    fn unknown(&self, why: &'static str) -> Result<()> {
+        telemetry::revocation_unknown();
+        if self.is_lenient { Ok(()) } else { Err(Error::new(ErrorKind::Unavailable, why)) }
     }
 
     /// How far back a revocation may lie that is not known; `None` while that cannot be said.

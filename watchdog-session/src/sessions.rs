@@ -1,5 +1,6 @@
 //! The façade: issue, authenticate, rotate, revoke.
 
+mod access;
 mod attributes;
 mod authenticate;
 mod bound;
@@ -20,7 +21,7 @@ use std::time::Instant;
 use watchdog_core::audit::{Actor, Client};
 use watchdog_core::{AuditSink, Clock, KeyRing};
 
-use crate::access::{AccessKeys, Claims};
+use crate::access::{AccessKeys, Claims, Locus};
 use crate::cache::LocalCache;
 use crate::client::Binding;
 use crate::config::SessionConfig;
@@ -312,15 +313,19 @@ impl Inner {
             // Never before the session: a session that began in the very millisecond of a
             // revocation, or right after it, counts as later than that.
             iat_ms: now.max(u64::try_from(session.created_at().as_millisecond()).unwrap_or(0)),
+            loc: session.place().map(|place| Locus(place.location)),
+            acr: session.level().map(str::to_owned),
         };
         let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
         Ok((self.access.mint(&claims)?, lifetime))
     }
 
     fn authenticate_access(&self, token: &str) -> Result<Session> {
-        let claims = self.access.check(token, self.now())?;
+        let checked = self.access.check(token, self.now())?;
         #[cfg(feature = "redis")]
-        self.check_revocations(&claims)?;
+        self.check_revocations(&checked)?;
+        let location = checked.location();
+        let claims = checked.claims;
         let auth_time = timestamp(claims.auth_time.saturating_mul(1000));
         let facts = Facts {
             id: claims.sid,
@@ -331,8 +336,8 @@ impl Inner {
             expires_at: timestamp(claims.exp.saturating_mul(1000)),
             idle_timeout: 0,
             label: None,
-            level: None,
-            location: None,
+            level: claims.acr,
+            location,
             origin: None,
             issued_to: Client::unknown(),
         };

@@ -45,9 +45,27 @@
 //!
 //! # Access token
 //!
-//! A JWT (RFC 7519) as RFC 9068 has it: header exactly `alg: HS256`, `typ: at+jwt`, `kid`; claims
-//! `iss`, `aud`, `sub` (user), `sid` (session id), `roles`, `iat`, `nbf`, `exp`, `jti`, `auth_time`
-//! and `iat_ms`. The key is *session/access/v1* of the secret for JWTs.
+//! A JWT (RFC 7519) as RFC 9068 has it, compact, at most 8192 bytes. Header exactly `alg`, `typ:
+//! at+jwt`, `kid`; any other member is refused, and so is one that stands twice.
+//!
+//! | signed with | `alg` | `kid` |
+//! |---|---|---|
+//! | Ed25519, when `WATCHDOG_SESSION_ACCESS_TOKEN_KEY` is set | `EdDSA` (RFC 8037) | RFC 7638 thumbprint of the public key, SHA-256, base64url |
+//! | HMAC-SHA-256 else, under *session/access/v1* of the secret for JWTs | `HS256` | key id in 8 hexadecimal digits |
+//!
+//! | claim | holds |
+//! |---|---|
+//! | `iss`, `aud`, `sub` | issuer, one audience as text, user |
+//! | `sid`, `loc` | session id; `bucket.locator`, the bucket in decimal and the locator in 32 hexadecimal digits |
+//! | `roles` | list of texts |
+//! | `iat`, `nbf`, `exp`, `auth_time` | whole seconds; `exp` at most an hour after `iat` |
+//! | `iat_ms` | `iat` in milliseconds, to be held against not-before stamps |
+//! | `jti` | 32 hexadecimal digits |
+//! | `acr` | how strongly the user proved who they are; may be absent |
+//!
+//! A reader passes over other claims, refuses a name that stands twice, and does without `loc`,
+//! which the first release did not write. Public keys are published as a JWK set (RFC 7517):
+//! `kty: OKP`, `crv: Ed25519`, `use: sig`, `alg: EdDSA`, `kid`, `x`.
 //!
 //! # Record, version 1
 //!

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use watchdog_core::KeyRing;
+use watchdog_core::{KeyRing, SystemClock};
 use watchdog_session::{
     Client, ErrorKind, Issued, RedisStore, Regeneration, Revocations, RevokeReason, SessionId,
     Sessions, Subject,
@@ -210,6 +210,28 @@ async fn a_process_that_starts_knows_what_was_revoked_before() {
     println!("connected and read in {:?}", start.elapsed());
     assert_eq!(check(&verifier, &revoked), Err(ErrorKind::Gone));
     assert_eq!(check(&verifier, &living), Ok(()));
+}
+
+/// A service that holds no key of the issuer's and no session store.
+#[tokio::test]
+async fn a_verifier_refuses_what_was_revoked() {
+    let Some(server) = shared() else { return };
+    let deployment = Deployment::new(&server.url()).await;
+    let near = redis(&server.url(), &deployment.prefix).await;
+    let revocations = Revocations::connect(&near).await;
+    let verifier = deployment.issuer.verifier().with_revocations(revocations);
+    let (revoked, living) = (deployment.issue().await, deployment.issue().await);
+    let check = |issued: &Issued| {
+        let checked = verifier.check_by(issued.access_token.expose(), &SystemClock);
+        checked.map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(check(&revoked), Ok(()));
+    deployment.end(0, &revoked).await;
+    eventually("it is refused", Duration::from_secs(1), async || {
+        check(&revoked) == Err(ErrorKind::Gone)
+    })
+    .await;
+    assert_eq!(check(&living), Ok(()));
 }
 
 /// What was revoked while nobody listened is known before anything is accepted again.

@@ -136,7 +136,7 @@ impl<'a> Builder<'a> {
         let inner = Inner {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,
-            access: AccessKeys::new(&self.keys.jwt, &self.issuer, &self.audience)?,
+            access: AccessKeys::new(&self.keys.jwt, &self.config, &self.issuer, &self.audience)?,
             #[cfg(feature = "redis")]
             revocations: self.revocations,
             config: self.config,
