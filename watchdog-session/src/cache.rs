@@ -33,7 +33,7 @@ use shelf::{Shelf, Ticket};
 /// Longest life of an entry, in milliseconds.
 const MAX_AGE: Millis = 30_000;
 /// How old the proof may be that nothing was missed. It is renewed four times a second.
-const MAX_BEHIND: Duration = Duration::from_secs(2);
+const MAX_BEHIND: Duration = Duration::from_secs(1);
 
 /// Sessions kept in the memory of this process.
 #[derive(Debug)]

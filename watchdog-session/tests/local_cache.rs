@@ -93,8 +93,9 @@ async fn a_session_checked_again_costs_no_command_until_it_changes() {
     assert_eq!(theirs.staleness(), None);
     // Another token of the same place is none, and costs nothing either.
     let mut forged = issued.session_token.expose().to_owned();
-    forged.pop();
-    forged.push('A');
+    // In the secret; the place before it is the same.
+    let other = if &forged[60..61] == "A" { "B" } else { "A" };
+    forged.replace_range(60..61, other);
     let error = ours.authenticate(&forged, &client()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(server.calls()["hmget"], before);
@@ -220,7 +221,7 @@ async fn t51_silence_empties_the_cache() {
     let mut last = Duration::ZERO;
     while check(&ours, &issued).await.is_ok() {
         last = paused.elapsed();
-        assert!(last < Duration::from_secs(2), "answered {last:?} into the silence");
+        assert!(last < Duration::from_millis(1500), "answered {last:?} into the silence");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     println!("answered until {last:?} into the silence");
