@@ -91,6 +91,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod cache;
 mod client;
 mod config;
 mod error;
@@ -103,6 +104,8 @@ mod principal;
 mod proxies;
 mod pump;
 pub mod record;
+#[cfg(feature = "redis")]
+mod revocations;
 pub mod rotation;
 mod session;
 mod sessions;
@@ -125,6 +128,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use health::SessionHealth;
 pub use place::{BUCKETS, Location, Place, SessionId};
 pub use principal::{Principal, Role};
+#[cfg(feature = "redis")]
+pub use revocations::{Revocations, Standing};
 pub use rotation::Verdict;
 pub use session::{
     Credential, Issued, MAX_LABEL_BYTES, MAX_ROLE_BYTES, MAX_ROLES, MAX_USER_BYTES, Regeneration,

@@ -11,7 +11,10 @@ mod deny;
 mod fresh;
 mod issue;
 mod regenerate;
+#[cfg(feature = "redis")]
+mod revoked;
 mod rotate;
+mod staleness;
 #[cfg(feature = "axum")]
 mod tossed;
 
@@ -23,6 +26,7 @@ use watchdog_core::audit::{Actor, Client};
 use watchdog_core::{AuditSink, Clock, KeyRing};
 
 use crate::access::{AccessKeys, Claims, Locus};
+use crate::cache::LocalCache;
 use crate::client::Binding;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,10 +59,14 @@ pub struct Sessions {
 struct Inner {
     config: SessionConfig,
     store: Arc<dyn SessionStore>,
+    /// `None` unless turned on, and for stores that do not tell what changes.
+    cache: Option<LocalCache>,
     clock: Arc<dyn Clock>,
     locator: Locator,
     tokens: TokenKeys,
     access: AccessKeys,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
     events: Arc<EventKeys>,
     /// `None` without an audit sink: then nothing is written that nobody would read.
     pump: Option<Arc<Pump>>,
@@ -107,11 +115,13 @@ impl Sessions {
     }
 
     /// The session of an access token, as it stood when the token was made. No round trip: a
-    /// revoked session is noticed when its token expires.
+    /// revoked session is noticed when its token expires, and within a second with a feed of
+    /// revocations.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`].
+    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`]; with a feed also [`ErrorKind::Gone`], and
+    /// [`ErrorKind::Unavailable`] while the feed may have missed something.
     pub fn authenticate_access(&self, token: &str) -> Result<Session> {
         let started = Instant::now();
         let result = self.inner.authenticate_access(token);
@@ -319,6 +329,8 @@ impl Inner {
 
     fn authenticate_access(&self, token: &str) -> Result<Session> {
         let checked = self.access.check(token, self.now())?;
+        #[cfg(feature = "redis")]
+        self.check_revocations(&checked)?;
         let location = checked.location();
         let claims = checked.claims;
         let auth_time = timestamp(claims.auth_time.saturating_mul(1000));

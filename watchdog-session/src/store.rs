@@ -6,14 +6,16 @@
 
 mod attribute;
 mod bulk;
+mod changes;
 mod memory;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 #[cfg(feature = "redis")]
 mod server_time;
 mod succession;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +32,7 @@ pub use attribute::{
     StoredAttribute, StoredAttributes, UPDATE_MEMORY, Update, UpdateOutcome, Updated,
 };
 pub use bulk::{EverybodyRevoked, Listing, RevokeAll, RevokeEverybody, RevokedAll};
+pub use changes::{ChangeTracking, Changed, SessionChanges};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
@@ -125,6 +128,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// How much waits in a bucket. Cheap: it is asked of every bucket now and then.
     async fn backlog(&self, bucket: u16) -> Result<Waiting>;
+
+    /// Tells what changes from now on, until the answer is dropped; `None` where the store cannot,
+    /// and there is nothing to gain by keeping what it says.
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        let _ = to;
+        None
+    }
 
     /// Probes the store once, for a health check.
     async fn check(&self) -> CheckReport;

@@ -20,6 +20,10 @@ const DENIED: &str = "watchdog_session_denied_total";
 #[cfg(feature = "axum")]
 const TOSSED: &str = "watchdog_session_cookie_duplicates_total";
 
+const UNKNOWN: &str = "watchdog_session_revocations_unknown_total";
+const CACHE: &str = "watchdog_session_cache_lookups_total";
+const CACHE_EMPTIED: &str = "watchdog_session_cache_emptied_total";
+
 pub(crate) fn describe() {
     describe_counter!(OPERATIONS, Unit::Count, "Session operations by outcome");
     describe_histogram!(DURATION, Unit::Seconds, "Duration of session operations");
@@ -28,6 +32,9 @@ pub(crate) fn describe() {
     describe_counter!(GRACE, Unit::Count, "Replaced refresh tokens served within their grace");
     describe_counter!(EXPIRED, Unit::Count, "Expired sessions removed at a login");
     describe_counter!(EVICTED, Unit::Count, "Sessions evicted by the concurrent limit");
+    describe_counter!(UNKNOWN, Unit::Count, "Access tokens nobody could say were not revoked");
+    describe_counter!(CACHE, Unit::Count, "Lookups in the local cache, by outcome: hit, miss");
+    describe_counter!(CACHE_EMPTIED, Unit::Count, "Times the local cache was emptied on doubt");
     describe_counter!(EVENTS, Unit::Count, "Session events offered to the audit sink, by outcome");
 }
 
@@ -61,6 +68,19 @@ pub(crate) fn removed_at_login(expired: u32, evicted: u32) {
 
 pub(crate) fn dropped(events: u64) {
     counter!(EVENTS, "outcome" => "dropped").increment(events);
+}
+
+#[cfg(feature = "redis")]
+pub(crate) fn revocation_unknown() {
+    counter!(UNKNOWN).increment(1);
+}
+
+pub(crate) fn cache_lookup(outcome: &'static str) {
+    counter!(CACHE, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn cache_emptied() {
+    counter!(CACHE_EMPTIED).increment(1);
 }
 
 pub(crate) fn event(outcome: &'static str) {

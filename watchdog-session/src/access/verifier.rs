@@ -56,6 +56,8 @@ use crate::record::Millis;
 #[derive(Clone)]
 pub struct AccessVerifier {
     shared: Arc<Shared>,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
 }
 
 struct Shared {
@@ -78,7 +80,20 @@ impl AccessVerifier {
     pub(super) fn new(keys: KeySet, issuer: &str, audience: &str) -> Self {
         let keys = RwLock::new(Arc::new(keys));
         let (issuer, audience) = (issuer.to_owned(), audience.to_owned());
-        Self { shared: Arc::new(Shared { keys, issuer, audience }) }
+        Self {
+            shared: Arc::new(Shared { keys, issuer, audience }),
+            #[cfg(feature = "redis")]
+            revocations: None,
+        }
+    }
+
+    /// Refuses sessions that were revoked since their token was made, by this clone and those made
+    /// of it. The service needs the Redis of the sessions for it, and may only read there.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: crate::revocations::Revocations) -> Self {
+        self.revocations = Some(revocations);
+        self
     }
 
     /// A verifier that knows public keys only: the text of what
@@ -125,11 +140,18 @@ impl AccessVerifier {
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when it is not genuine, not for this
     /// audience, or from the future; [`ErrorKind::Expired`](crate::ErrorKind::Expired) when its
-    /// time is over.
+    /// time is over. With a feed of revocations also [`ErrorKind::Gone`](crate::ErrorKind::Gone),
+    /// and [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) while the feed may have missed
+    /// something.
     pub fn check(&self, token: &str, now: Millis) -> Result<AccessClaims> {
         let claims = self.verified(token)?;
         claims.judge(&self.shared.issuer, &self.shared.audience, now)?;
-        Ok(AccessClaims { claims })
+        let claims = AccessClaims { claims };
+        #[cfg(feature = "redis")]
+        if let Some(revocations) = &self.revocations {
+            revocations.check_claims(&claims)?;
+        }
+        Ok(claims)
     }
 
     /// [`check`](Self::check) at the time of a clock.

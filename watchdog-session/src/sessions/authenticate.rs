@@ -4,11 +4,13 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use watchdog_core::audit::Client;
 
 use super::{Inner, gone};
+use crate::cache::Known;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::record::{Header, Identity, Millis, sealed_part};
-use crate::session::Session;
+use crate::session::{Credential, Session};
 use crate::store::{Life, Touch};
+use crate::telemetry;
 use crate::token::digest_of;
 
 /// Most signs of life on their way at once; beyond it a session is touched by a later request.
@@ -32,8 +34,46 @@ impl Inner {
         client: &Client,
         usage: Use,
     ) -> Result<Session> {
+        let (known, now) = match self.cached(token) {
+            Some(found) => found,
+            None => self.known(token).await?,
+        };
+        let Known { place, facts, common } = known;
+        if common.is_expired(now) {
+            self.settle_expiry(place, client, usage).await?;
+        }
+        // The same client fits under every policy, and comparing families takes its time.
+        let mismatch = if facts.issued_to == *client {
+            None
+        } else {
+            self.binding().judge(&facts.issued_to, client)
+        };
+        let is_step_up_required = match mismatch {
+            Some(mismatch) => self.settle_mismatch(place, mismatch, client).await?,
+            None => false,
+        };
+        let unnoted = now.saturating_sub(common.last_seen);
+        if unnoted >= self.touch_interval(usage) && !is_step_up_required {
+            self.touch_later(place, client);
+        }
+        let session = Session::new(facts, common.last_seen, Credential::SessionToken, client);
+        Ok(session.with_step_up_required(is_step_up_required))
+    }
+
+    /// What this process knows of a token, and the store's time.
+    fn cached(&self, token: &str) -> Option<(Known, Millis)> {
+        let cache = self.cache.as_ref()?;
+        let now = self.store.now()?;
+        let found = cache.find(token, now);
+        telemetry::cache_lookup(if found.is_some() { "hit" } else { "miss" });
+        found.map(|known| (known, now))
+    }
+
+    /// What the store knows of a token, and the store's time.
+    async fn known(&self, token: &str) -> Result<(Known, Millis)> {
         let parts = self.tokens.session_parts(token)?;
         let place = parts.place;
+        let ticket = self.cache.as_ref().and_then(|cache| cache.begin(place));
         let reading = self.store.read(&place).await?;
         let record = reading.record.ok_or_else(gone)?;
         let header = Header::decode(&record)?;
@@ -44,20 +84,12 @@ impl Inner {
         }
         let identity =
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        if header.common.is_expired(reading.now) {
-            self.settle_expiry(place, client, usage).await?;
+        let facts = Arc::new(identity.into_facts(place));
+        let known = Known { place, facts, common: header.common };
+        if let (Some(cache), Some(ticket)) = (&self.cache, &ticket) {
+            cache.keep(ticket, token, &known, reading.now);
         }
-        let is_step_up_required = match self.binding().judge(&identity.client(), client) {
-            Some(mismatch) => self.settle_mismatch(place, mismatch, client).await?,
-            None => false,
-        };
-        let unnoted = reading.now.saturating_sub(header.common.last_seen);
-        let interval = self.touch_interval(usage);
-        if unnoted >= interval && !is_step_up_required {
-            self.touch_later(place, client);
-        }
-        let session = self.session(place, identity, header.common.last_seen, client);
-        Ok(session.with_step_up_required(is_step_up_required))
+        Ok((known, reading.now))
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.

@@ -9,6 +9,7 @@ use super::bound::Mismatches;
 use super::csrf::CsrfKeys;
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
+use crate::cache::LocalCache;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKeys;
@@ -28,6 +29,8 @@ pub struct Builder<'a> {
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
     event_takeover: Duration,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
     issuer: String,
     audience: String,
 }
@@ -41,6 +44,8 @@ impl<'a> Builder<'a> {
             clock: Arc::new(SystemClock),
             audit: None,
             event_takeover: TAKEOVER,
+            #[cfg(feature = "redis")]
+            revocations: None,
             issuer: "watchdog".to_owned(),
             audience: "watchdog".to_owned(),
         }
@@ -75,6 +80,24 @@ impl<'a> Builder<'a> {
     /// reach it twice, with the same ids; what the sink refuses is offered again after this time.
     pub fn event_takeover(mut self, after: Duration) -> Self {
         self.event_takeover = after;
+        self
+    }
+
+    /// Keeps so many sessions in the memory of this process, so that checking one again needs no
+    /// round trip; 0 keeps none. It overrides [`SessionConfig::local_cache`].
+    ///
+    /// A session revoked elsewhere is refused as soon as the push of the store arrives; see
+    /// [`Sessions::staleness`]. Without effect on a [`MemoryStore`], which is as near as a cache.
+    pub fn local_cache(mut self, capacity: u32) -> Self {
+        self.config.local_cache = capacity;
+        self
+    }
+
+    /// Has [`Sessions::authenticate_access`] refuse sessions that were revoked since their token
+    /// was made, without asking the store.
+    #[cfg(feature = "redis")]
+    pub fn revocations(mut self, revocations: crate::revocations::Revocations) -> Self {
+        self.revocations = Some(revocations);
         self
     }
 
@@ -113,6 +136,13 @@ impl<'a> Builder<'a> {
         let clock = self.clock;
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
+        let (cache, store) = match self.config.local_cache {
+            0 => (None, store),
+            capacity => match LocalCache::new(&store, capacity) {
+                Some((cache, store)) => (Some(cache), store),
+                None => (None, store),
+            },
+        };
         let events = Arc::new(EventKeys::new(&self.keys.encryption)?);
         let (audit, takeover) = (self.audit, self.event_takeover);
         let pump = audit
@@ -123,8 +153,11 @@ impl<'a> Builder<'a> {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,
             access: AccessKeys::new(&self.keys.jwt, &self.config, &self.issuer, &self.audience)?,
+            #[cfg(feature = "redis")]
+            revocations: self.revocations,
             config: self.config,
             store,
+            cache,
             clock,
             events,
             pump,

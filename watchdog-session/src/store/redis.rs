@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bulk;
+pub(crate) mod changes;
 mod events;
 mod everybody;
 mod reply;
@@ -22,9 +23,10 @@ use self::reply::Reply;
 use self::script::{CREATE, REVOKE, ROTATE, TIME, TOUCH};
 use super::server_time::ServerTime;
 use super::{
-    Create, Created, EverybodyRevoked, Listing, Outbox, Reading, Regenerate, Regenerated, Report,
-    Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
-    SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated, Waiting,
+    ChangeTracking, Create, Created, EverybodyRevoked, Listing, Outbox, Reading, Regenerate,
+    Regenerated, Report, Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate,
+    RotateReply, SessionChanges, SessionStore, StoredAttributes, StoredEvent, Touch, Touched,
+    Update, Updated, Waiting,
 };
 use crate::config::LimitPolicy;
 use crate::error::{Error, ErrorKind, Result};
@@ -293,6 +295,10 @@ impl SessionStore for RedisStore {
 
     async fn backlog(&self, bucket: u16) -> Result<Waiting> {
         self.backlog_of_events(bucket).await
+    }
+
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        Some(changes::track(&self.redis, to))
     }
 
     async fn check(&self) -> CheckReport {
