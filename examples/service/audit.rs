@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use watchdog_audit::{Cursor, Query, Record};
 use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
+use watchdog_session::Role;
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::principal::Principal;
 
-const ADMINS: [&str; 1] = ["admin"];
+const ADMINS: [Role; 1] = [Role::ADMIN];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,8 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use watchdog_core::Secret;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
-use watchdog_session::web::RequestClient;
-use watchdog_session::{AccessToken, RefreshToken, RevokeReason, Session, Subject};
+use watchdog_session::web::{OptionalSession, RequestClient};
+use watchdog_session::{
+    AccessToken, MAX_LABEL_BYTES, MAX_USER_BYTES, RefreshToken, RevokeReason, Session, Subject,
+};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -22,6 +24,8 @@ use crate::users;
 pub(crate) struct Login {
     user: String,
     password: Secret<String>,
+    /// What the user calls this device.
+    label: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,11 +36,13 @@ pub(crate) struct Refresh {
 /// `POST /login`.
 pub(crate) async fn login(
     State(app): State<App>,
+    OptionalSession(old): OptionalSession,
     RequestClient(client): RequestClient,
     body: Result<Json<Login>, JsonRejection>,
 ) -> Result<(HeaderMap, Json<Value>), Failure> {
-    let Json(Login { user, password }) = body?;
-    if user.is_empty() || user.len() > watchdog_session::MAX_USER_BYTES {
+    let Json(Login { user, password, label }) = body?;
+    let is_label = |label: &String| !label.is_empty() && label.len() <= MAX_LABEL_BYTES;
+    if user.is_empty() || user.len() > MAX_USER_BYTES || !label.iter().all(is_label) {
         return Err(Failure::bad_request("invalid"));
     }
     let account = Resource::new("account", &user);
@@ -45,7 +51,14 @@ pub(crate) async fn login(
         app.audit.record(denied.with_outcome(Outcome::Denied).with_client(client)).await?;
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "invalid"));
     };
-    let subject = Subject::user(&user).with_roles([role]);
+    if let Some(old) = old {
+        // Whoever signs in anew leaves nothing behind (OWASP ASVS 5.0, 7.2.4).
+        app.web.sessions().revoke(&old, RevokeReason::Logout).await?;
+    }
+    let mut subject = Subject::user(&user).with_roles([role]);
+    if let Some(label) = label {
+        subject = subject.with_label(label);
+    }
     let issued = app.web.sessions().issue(subject, &client).await?;
     let done = entry(Category::Security, Actor::user(&user), "auth.login", account)
         .with_outcome(Outcome::Success)

@@ -4,13 +4,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use watchdog_health::DetailPolicy;
 use watchdog_session::Sessions;
 
 use crate::app::App;
 use crate::files::MAX_FILE_BYTES;
-use crate::{audit, auth, files, page};
+use crate::{audit, auth, files, page, sessions};
 
 /// The whole service.
 pub(crate) fn router(app: App) -> Router {
@@ -22,6 +22,12 @@ pub(crate) fn router(app: App) -> Router {
         .route("/me", get(auth::me))
         .route("/refresh", post(auth::refresh))
         .route("/logout", post(auth::logout))
+        .route("/logout-all", post(sessions::logout_all))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}", delete(sessions::end))
+        .route("/session/data", get(sessions::data))
+        .route("/session/data/{key}", put(sessions::write).delete(sessions::remove))
+        .route("/.well-known/jwks.json", get(sessions::jwks))
         .route("/files/{name}", get(files::read).put(files::put))
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
         .route("/audit", get(audit::read))

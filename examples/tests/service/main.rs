@@ -5,4 +5,5 @@ mod faults;
 mod quickstart;
 mod running;
 mod servers;
+mod sessions;
 mod slice;
