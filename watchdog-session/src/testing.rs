@@ -23,6 +23,7 @@ mod suite;
 
 use watchdog_core::fill_random;
 
+use crate::config::LimitPolicy;
 use crate::place::{BUCKETS, Location, Place, SessionId};
 use crate::record::{Common, HEADER_BYTES, Header, Millis, VERSION};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules};
@@ -166,6 +167,7 @@ impl Sample {
             place: self.place,
             record: self.record(),
             limit,
+            policy: LimitPolicy::EvictOldest,
             tolerance: 60_000,
             outbox: Some(outbox()),
         }
@@ -189,7 +191,9 @@ impl Sample {
             nonce,
             made_at: Millis::MAX,
             ip: None,
-            agent: None,
+            agent_tag: [6; 16],
+            bind_agent: false,
+            family: 0,
         };
         let rules = Rules { rotate: true, grace: 10_000, grace_limit: GRACE_LIMIT };
         Rotate { place: self.place, presented, rules, outbox: Some(outbox()) }

@@ -199,7 +199,10 @@ impl SessionStore for RedisStore {
     async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
         let (presented, rules) = (&request.presented, &request.rules);
         let optional = |tag: &'_ Option<[u8; 16]>| tag.map(|tag| tag.to_vec()).unwrap_or_default();
-        let (ip, agent) = (optional(&presented.ip), optional(&presented.agent));
+        let (ip, agent) = (
+            optional(&presented.ip),
+            presented.bind_agent.then(|| presented.agent_tag.to_vec()).unwrap_or_default(),
+        );
         let more = [
             Arg::Integer(presented.generation.into()),
             Arg::Bytes(&presented.digest),
