@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use watchdog_core::Secret;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
-use watchdog_session::web::{OptionalSession, RequestClient};
+use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
 use watchdog_session::{
     AccessToken, MAX_LABEL_BYTES, MAX_USER_BYTES, RefreshToken, RevokeReason, Session, Subject,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Refresh {
 /// `POST /login`.
 pub(crate) async fn login(
     State(app): State<App>,
-    OptionalSession(old): OptionalSession,
+    old: Result<CurrentSession, Rejection>,
     RequestClient(client): RequestClient,
     body: Result<Json<Login>, JsonRejection>,
 ) -> Result<(HeaderMap, Json<Value>), Failure> {
@@ -51,7 +51,7 @@ pub(crate) async fn login(
         app.audit.record(denied.with_outcome(Outcome::Denied).with_client(client)).await?;
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "invalid"));
     };
-    if let Some(old) = old {
+    if let Ok(CurrentSession(old)) = old {
         // Whoever signs in anew leaves nothing behind (OWASP ASVS 5.0, 7.2.4).
         app.web.sessions().revoke(&old, RevokeReason::Logout).await?;
     }

@@ -27,7 +27,6 @@ pub(crate) fn router(app: App) -> Router {
         .route("/sessions/{id}", delete(sessions::end))
         .route("/session/data", get(sessions::data))
         .route("/session/data/{key}", put(sessions::write).delete(sessions::remove))
-        .route("/.well-known/jwks.json", get(sessions::jwks))
         .route("/files/{name}", get(files::read).put(files::put))
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
         .route("/audit", get(audit::read))
