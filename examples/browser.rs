@@ -77,6 +77,11 @@ impl Browser {
         self.ask(Method::POST, path, Some(body)).await
     }
 
+    /// Takes over a cookie: another tab, or a thief.
+    pub(crate) fn hold(&mut self, cookie: Option<String>) {
+        self.cookie = cookie;
+    }
+
     /// `name=value` of the cookie.
     pub(crate) fn cookie(&self) -> Option<&str> {
         self.cookie.as_deref()
