@@ -3,6 +3,7 @@
 
 mod examples;
 mod faults;
+mod permissions;
 mod quickstart;
 mod running;
 mod servers;

@@ -29,7 +29,7 @@ async fn sessions_on_redis() {
     sessions(&service).await;
 }
 
-async fn sessions(service: &Service) {
+pub(crate) async fn sessions(service: &Service) {
     devices(service).await;
     attributes(service).await;
     bounds(service).await;
