@@ -96,6 +96,7 @@ mod config;
 mod error;
 mod event;
 mod health;
+pub mod marker;
 pub mod model;
 mod place;
 mod principal;

@@ -78,47 +78,26 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     async fn revoke(&self, request: &Revoke) -> Result<Revoked>;
 
     /// Exchanges a living session for another one of the same user, with its attributes.
-    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
-        let _ = request;
-        todo!()
-    }
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated>;
 
     /// Removes all sessions of a user, or all but one.
-    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
-        let _ = request;
-        todo!()
-    }
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll>;
 
     /// Ends all sessions of all users that began before. When it answers, no call of any process
     /// accepts one of them.
-    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
-        let _ = request;
-        todo!()
-    }
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked>;
 
     /// Reads all records of a user.
-    async fn list(&self, location: Location) -> Result<Listing> {
-        let _ = location;
-        todo!()
-    }
+    async fn list(&self, location: Location) -> Result<Listing>;
 
     /// Reads the attributes of a session. It says nothing about whether the session lives.
-    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
-        let _ = place;
-        todo!()
-    }
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes>;
 
     /// Changes attributes of a living session.
-    async fn update(&self, request: &Update) -> Result<Updated> {
-        let _ = request;
-        todo!()
-    }
+    async fn update(&self, request: &Update) -> Result<Updated>;
 
     /// Reports something about a living session.
-    async fn report(&self, request: &Report) -> Result<Reported> {
-        let _ = request;
-        todo!()
-    }
+    async fn report(&self, request: &Report) -> Result<Reported>;
 
     /// The events of a bucket that are not acknowledged, oldest first, after a handle.
     async fn events(
