@@ -58,11 +58,8 @@ async fn devices(service: &Service) {
     assert_eq!(other["ip"], "127.0.0.1");
     assert!(other["created_at"].as_str() <= other["last_seen"].as_str(), "{other}");
     let members: Vec<_> = other.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(
-        members,
-        ["created_at", "current", "id", "ip", "label", "last_seen", "user_agent"],
-        "nothing else"
-    );
+    let all = ["id", "created_at", "last_seen", "ip", "user_agent", "label", "current"];
+    assert_eq!(members, all, "and nothing else");
     assert_eq!(list(service, &bob).await.len(), 1, "each sees their own");
     let answer = Answer::to(laptop.by_token(service.get("/sessions"))).await;
     assert_eq!(answer.status, StatusCode::OK, "an access token lists, too");
