@@ -100,6 +100,7 @@ pub mod marker;
 pub mod model;
 mod place;
 mod principal;
+mod proxies;
 mod pump;
 pub mod record;
 pub mod rotation;

@@ -51,6 +51,12 @@ impl AsRef<str> for Role {
     }
 }
 
+impl From<&str> for Role {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
 impl From<Role> for String {
     fn from(role: Role) -> Self {
         role.0.into_owned()

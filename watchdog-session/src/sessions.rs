@@ -5,10 +5,14 @@ mod authenticate;
 mod bound;
 mod builder;
 mod bulk;
+mod csrf;
 mod deny;
+mod fresh;
 mod issue;
 mod regenerate;
 mod rotate;
+#[cfg(feature = "axum")]
+mod tossed;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +37,7 @@ use crate::token::{AccessToken, TokenKeys};
 
 use attributes::AttributeKeys;
 use bound::Mismatches;
+use csrf::CsrfKeys;
 
 pub use attributes::{Attributes, Changes};
 pub use builder::Builder;
@@ -59,6 +64,7 @@ struct Inner {
     /// Where denied actions are reported, and all that is no session's.
     audit: Option<Arc<dyn AuditSink>>,
     attributes: AttributeKeys,
+    csrf: CsrfKeys,
     /// Sessions whose use is being noted just now.
     touching: Mutex<HashSet<SessionId>>,
     mismatches: Mismatches,

@@ -15,6 +15,10 @@ const GRACE: &str = "watchdog_session_grace_used_total";
 const EXPIRED: &str = "watchdog_session_expired_total";
 const EVICTED: &str = "watchdog_session_evicted_total";
 const EVENTS: &str = "watchdog_session_events_total";
+#[cfg(feature = "axum")]
+const DENIED: &str = "watchdog_session_denied_total";
+#[cfg(feature = "axum")]
+const TOSSED: &str = "watchdog_session_cookie_duplicates_total";
 
 pub(crate) fn describe() {
     describe_counter!(OPERATIONS, Unit::Count, "Session operations by outcome");
@@ -57,4 +61,26 @@ pub(crate) fn removed_at_login(expired: u32, evicted: u32) {
 
 pub(crate) fn event(outcome: &'static str) {
     counter!(EVENTS, "outcome" => outcome).increment(1);
+}
+
+#[cfg(feature = "axum")]
+pub(crate) fn describe_web() {
+    describe_counter!(
+        DENIED,
+        Unit::Count,
+        "Requests of known users refused at the edge, by reason"
+    );
+    describe_counter!(TOSSED, Unit::Count, "Requests with more than one session cookie");
+}
+
+/// A request of a known user was refused.
+#[cfg(feature = "axum")]
+pub(crate) fn denied(reason: &'static str) {
+    counter!(DENIED, "reason" => reason).increment(1);
+}
+
+/// A request had several cookies of the session's name.
+#[cfg(feature = "axum")]
+pub(crate) fn tossed() {
+    counter!(TOSSED).increment(1);
 }

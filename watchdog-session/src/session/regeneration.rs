@@ -9,19 +9,34 @@ pub struct Regeneration {
     pub(crate) is_reauthentication: bool,
     pub(crate) roles: Option<Roles>,
     pub(crate) level: Option<String>,
+    pub(crate) label: Option<String>,
+    /// Whether label and level are as given even when none is given.
+    pub(crate) is_login: bool,
 }
 
 impl Regeneration {
     /// The user may do more or less than before. Idle and absolute deadline stay, and the time of
     /// the authentication, and the client that the session is bound to.
     pub fn privilege_change() -> Self {
-        Self { is_reauthentication: false, roles: None, level: None }
+        Self { is_reauthentication: false, roles: None, level: None, label: None, is_login: false }
     }
 
     /// The user has authenticated again. Both timers begin anew (NIST SP 800-63B-4, 5.2), and the
     /// session is bound to the client of this call.
     pub fn reauthenticated() -> Self {
-        Self { is_reauthentication: true, roles: None, level: None }
+        Self { is_reauthentication: true, ..Self::privilege_change() }
+    }
+
+    /// The same user has logged in again: nothing of what the login says is taken from before.
+    #[cfg(feature = "axum")]
+    pub(crate) fn login(subject: Subject) -> Self {
+        Self {
+            is_reauthentication: true,
+            roles: Some(subject.roles),
+            level: subject.level,
+            label: subject.label,
+            is_login: true,
+        }
     }
 
     /// Sets the roles; without it they stay.
@@ -40,6 +55,7 @@ impl Regeneration {
         let mut subject = Subject::user("-");
         subject.roles.clone_from(self.roles.as_ref().unwrap_or(&Vec::new()));
         subject.level.clone_from(&self.level);
+        subject.label.clone_from(&self.label);
         subject.check()
     }
 }

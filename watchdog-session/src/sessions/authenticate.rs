@@ -14,12 +14,23 @@ use crate::token::digest_of;
 /// Most signs of life on their way at once; beyond it a session is touched by a later request.
 const MOST_TOUCHING: usize = 4096;
 
+/// Longer than any session lives: no touch is ever due.
+const NEVER: Millis = 1 << 50;
+
+/// Whether an authentication counts as use of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Noted,
+    Unnoted,
+}
+
 impl Inner {
     /// The session of a session token. One whose client makes a new authentication due says so.
     pub(super) async fn recognise(
         self: &Arc<Self>,
         token: &str,
         client: &Client,
+        usage: Use,
     ) -> Result<Session> {
         let parts = self.tokens.session_parts(token)?;
         let place = parts.place;
@@ -34,14 +45,15 @@ impl Inner {
         let identity =
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
         if header.common.is_expired(reading.now) {
-            self.settle_expiry(place, client).await?;
+            self.settle_expiry(place, client, usage).await?;
         }
         let is_step_up_required = match self.binding().judge(&identity.client(), client) {
             Some(mismatch) => self.settle_mismatch(place, mismatch, client).await?,
             None => false,
         };
         let unnoted = reading.now.saturating_sub(header.common.last_seen);
-        if unnoted >= self.touch_interval() && !is_step_up_required {
+        let interval = self.touch_interval(usage);
+        if unnoted >= interval && !is_step_up_required {
             self.touch_later(place, client);
         }
         let session = self.session(place, identity, header.common.last_seen, client);
@@ -49,17 +61,17 @@ impl Inner {
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.
-    async fn settle_expiry(&self, place: Place, client: &Client) -> Result<()> {
-        match self.touch(place, client).await? {
+    async fn settle_expiry(&self, place: Place, client: &Client, usage: Use) -> Result<()> {
+        match self.touch(place, client, usage).await? {
             Life::Alive => Ok(()),
             Life::Expired => Err(Error::new(ErrorKind::Expired, "session has expired")),
             Life::Gone => Err(gone()),
         }
     }
 
-    async fn touch(&self, place: Place, client: &Client) -> Result<Life> {
+    async fn touch(&self, place: Place, client: &Client, usage: Use) -> Result<Life> {
         let outbox = self.outbox(client)?;
-        let request = Touch { place, interval: self.touch_interval(), outbox };
+        let request = Touch { place, interval: self.touch_interval(usage), outbox };
         let waking = self.waking(place.location.bucket);
         let touched = self.store.touch(&request).await?;
         if touched.life == Life::Alive {
@@ -80,14 +92,19 @@ impl Inner {
         let touching = Touching { inner: Arc::clone(self), place };
         let client = client.clone();
         runtime.spawn(async move {
-            if let Err(error) = touching.inner.touch(touching.place, &client).await {
+            if let Err(error) = touching.inner.touch(touching.place, &client, Use::Noted).await {
                 tracing::debug!(%error, "the use of a session was not noted");
             }
         });
     }
 
-    fn touch_interval(&self) -> Millis {
-        Millis::try_from(self.config.touch_interval().as_millis()).unwrap_or(Millis::MAX)
+    fn touch_interval(&self, usage: Use) -> Millis {
+        match usage {
+            Use::Noted => {
+                Millis::try_from(self.config.touch_interval().as_millis()).unwrap_or(NEVER)
+            }
+            Use::Unnoted => NEVER,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use watchdog_core::audit::Client;
 
+use super::authenticate::Use;
 use super::regenerate::step_up_required;
 use super::{Inner, Sessions};
 use crate::client::Mismatch;
@@ -31,7 +32,7 @@ impl Sessions {
     /// As [`Sessions::authenticate`], without [`ErrorKind::StepUpRequired`].
     pub async fn authenticate_for_step_up(&self, token: &str, client: &Client) -> Result<Session> {
         let started = Instant::now();
-        let result = Inner::recognise(&self.inner, token, client).await;
+        let result = Inner::recognise(&self.inner, token, client, Use::Noted).await;
         telemetry::operation("authenticate", started, &result);
         result
     }
@@ -90,7 +91,7 @@ impl Inner {
         token: &str,
         client: &Client,
     ) -> Result<Session> {
-        let session = self.recognise(token, client).await?;
+        let session = self.recognise(token, client, Use::Noted).await?;
         if session.is_step_up_required { Err(step_up_required()) } else { Ok(session) }
     }
 }

@@ -5,6 +5,7 @@ use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
 use super::attributes::AttributeKeys;
 use super::bound::Mismatches;
+use super::csrf::CsrfKeys;
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
 use crate::config::SessionConfig;
@@ -89,7 +90,10 @@ impl<'a> Builder<'a> {
             .config
             .contradictions()
             .into_iter()
-            .map(|problem| format!("{}: expected {}", problem.fields.join(", "), problem.expected))
+            .map(|problem| {
+                let fields = problem.fields.join(", ");
+                format!("{fields}: expected {}; {}", problem.expected, problem.hint)
+            })
             .collect();
         if !problems.is_empty() {
             return Err(Error::new(ErrorKind::Config, problems.join("; ")));
@@ -114,6 +118,7 @@ impl<'a> Builder<'a> {
             pump,
             audit,
             attributes: AttributeKeys::new(&self.keys.encryption)?,
+            csrf: CsrfKeys::new(&self.keys.secret)?,
             touching: Mutex::new(HashSet::new()),
             mismatches: Mismatches::default(),
         };

@@ -87,6 +87,8 @@ impl Inner {
         now: Millis,
     ) -> Identity {
         let renewed = regeneration.is_reauthentication;
+        let is_login = regeneration.is_login;
+        let kept = |text: &Option<String>| text.clone().filter(|_| !is_login);
         let bound_to = if renewed { client } else { &session.issued_to };
         Identity {
             user: session.user.clone(),
@@ -101,8 +103,8 @@ impl Inner {
             },
             idle_timeout: if renewed { millis(self.config.timeout) } else { session.idle_timeout },
             auth_time: Some(if renewed { now } else { millis_of(session.auth_time) }),
-            label: session.label.clone(),
-            level: regeneration.level.or_else(|| session.level.clone()),
+            label: regeneration.label.or_else(|| kept(&session.label)),
+            level: regeneration.level.or_else(|| kept(&session.level)),
             origin: session.origin,
         }
     }
