@@ -1,4 +1,5 @@
 //! A browser, as far as the examples need one: it keeps its cookie and shows what it gets.
+#![expect(clippy::print_stdout, reason = "examples show what they do")]
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,10 +10,14 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// What can go wrong in an example.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a router on a free port of this machine, until the example ends.
-pub(crate) async fn serve(router: Router) -> Result<SocketAddr, Failure> {
+///
+/// # Errors
+///
+/// When no port can be had.
+pub async fn serve(router: Router) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind((IpAddr::from([127, 0, 0, 1]), 0)).await?;
     let address = listener.local_addr()?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -21,7 +26,8 @@ pub(crate) async fn serve(router: Router) -> Result<SocketAddr, Failure> {
 }
 
 /// Somebody at a device.
-pub(crate) struct Browser {
+#[derive(Debug)]
+pub struct Browser {
     name: &'static str,
     user_agent: String,
     address: SocketAddr,
@@ -31,13 +37,17 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// A browser without a cookie.
-    pub(crate) fn new(name: &'static str, user_agent: &str, address: SocketAddr) -> Self {
+    pub fn new(name: &'static str, user_agent: &str, address: SocketAddr) -> Self {
         let (user_agent, client) = (user_agent.to_owned(), Client::new());
         Self { name, user_agent, address, client, cookie: None }
     }
 
     /// Sends a request and prints what comes back. A body is sent as JSON.
-    pub(crate) async fn ask(
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn ask(
         &mut self,
         method: Method,
         path: &str,
@@ -61,35 +71,46 @@ impl Browser {
             self.cookie = if is_deletion { None } else { value };
         }
         let text = response.text().await?;
-        println!("  {:<8} {method:<6} {path:<20} {} {text}", self.name, status.as_u16());
+        let (name, status_code) = (self.name, status.as_u16());
+        println!("  {name:<8} {:<6} {path:<20} {status_code} {text}", method.as_str());
         Ok((status, text))
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Result<(StatusCode, String), Failure> {
+    /// As [`Browser::ask`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Browser::ask`].
+    pub async fn get(&mut self, path: &str) -> Result<(StatusCode, String), Failure> {
         self.ask(Method::GET, path, None).await
     }
 
-    pub(crate) async fn post(
-        &mut self,
-        path: &str,
-        body: Value,
-    ) -> Result<(StatusCode, String), Failure> {
+    /// As [`Browser::ask`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Browser::ask`].
+    pub async fn post(&mut self, path: &str, body: Value) -> Result<(StatusCode, String), Failure> {
         self.ask(Method::POST, path, Some(body)).await
     }
 
     /// Takes over a cookie: another tab, or a thief.
-    pub(crate) fn hold(&mut self, cookie: Option<String>) {
+    pub fn hold(&mut self, cookie: Option<String>) {
         self.cookie = cookie;
     }
 
     /// `name=value` of the cookie.
-    pub(crate) fn cookie(&self) -> Option<&str> {
+    pub fn cookie(&self) -> Option<&str> {
         self.cookie.as_deref()
     }
 }
 
-/// Ends the example with an error when something was answered that should not have been.
-pub(crate) fn expect(
+/// Says when something was answered that should not have been.
+///
+/// # Errors
+///
+/// When the status is another one.
+pub fn expect(
     answer: &(StatusCode, String),
     status: StatusCode,
     what: &str,
@@ -97,6 +118,7 @@ pub(crate) fn expect(
     if answer.0 == status { Ok(()) } else { Err(format!("{what}: {answer:?}").into()) }
 }
 
-pub(crate) fn title(text: &str) {
+/// Begins a part of what an example shows.
+pub fn title(text: &str) {
     println!("\n{text}");
 }

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use watchdog_core::Secret;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
-use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
+use watchdog_session::web::{OptionalSession, RequestClient};
 use watchdog_session::{
     AccessToken, MAX_LABEL_BYTES, MAX_USER_BYTES, RefreshToken, RevokeReason, Session, Subject,
 };
@@ -33,13 +33,13 @@ pub(crate) struct Refresh {
     refresh_token: Secret<String>,
 }
 
-/// `POST /login`.
+/// `POST /login`. Whatever session came along is dead afterwards; the layer sets the cookie.
 pub(crate) async fn login(
     State(app): State<App>,
-    old: Result<CurrentSession, Rejection>,
+    visitor: OptionalSession,
     RequestClient(client): RequestClient,
     body: Result<Json<Login>, JsonRejection>,
-) -> Result<(HeaderMap, Json<Value>), Failure> {
+) -> Result<Json<Value>, Failure> {
     let Json(Login { user, password, label }) = body?;
     let is_label = |label: &String| !label.is_empty() && label.len() <= MAX_LABEL_BYTES;
     if user.is_empty() || user.len() > MAX_USER_BYTES || !label.iter().all(is_label) {
@@ -51,15 +51,11 @@ pub(crate) async fn login(
         app.audit.record(denied.with_outcome(Outcome::Denied).with_client(client)).await?;
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "invalid"));
     };
-    if let Ok(CurrentSession(old)) = old {
-        // Whoever signs in anew leaves nothing behind (OWASP ASVS 5.0, 7.2.4).
-        app.web.sessions().revoke(&old, RevokeReason::Logout).await?;
-    }
     let mut subject = Subject::user(&user).with_roles([role]);
     if let Some(label) = label {
         subject = subject.with_label(label);
     }
-    let issued = app.web.sessions().issue(subject, &client).await?;
+    let issued = visitor.login(subject).await?;
     let done = entry(Category::Security, Actor::user(&user), "auth.login", account)
         .with_outcome(Outcome::Success)
         .with_client(client)
@@ -71,7 +67,7 @@ pub(crate) async fn login(
         refresh: &issued.refresh_token,
         session: &issued.session,
     };
-    Ok((app.web.signed_in(&issued)?, tokens.json()))
+    Ok(tokens.json())
 }
 
 /// `GET /me`.

@@ -34,7 +34,8 @@ pub(crate) async fn page(
 
 /// The user, and a line for each device. What the user or a client wrote is escaped.
 async fn signed_in(app: &App, session: &Session) -> String {
-    let mut text = format!("{} ({})", escaped(session.user()), escaped(&session.roles().join(", ")));
+    let mut text =
+        format!("{} ({})", escaped(session.user()), escaped(&session.roles().join(", ")));
     let Ok(devices) = app.web.sessions().list(session.user()).await else { return text };
     text.push_str("<ul>");
     for device in devices {

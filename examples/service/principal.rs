@@ -4,8 +4,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use watchdog_core::audit::{Actor, Category, Client, Entry, Resource};
 use watchdog_core::{Clock as _, SystemClock};
-use watchdog_session::{Role, Session};
 use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
+use watchdog_session::{Role, Session};
 
 use crate::app::App;
 use crate::failure::Failure;
