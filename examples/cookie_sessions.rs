@@ -90,7 +90,8 @@ async fn main() -> Result<(), Failure> {
     let mut tab = Browser::new("tab two", FIREFOX, address);
     tab.hold(alice.cookie().map(str::to_owned));
     let (one, two) = tokio::join!(alice.post("/cart", json!({})), tab.post("/cart", json!({})));
-    (one?, two?);
+    one?;
+    two?;
     let (_, cart) = alice.get("/cart").await?;
     if cart != "2 in the cart" {
         return Err(cart.into());
