@@ -2,3 +2,13 @@
 //! are the `[[example]]` targets of this package.
 
 pub mod browser;
+
+/// What the guides show compiles.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../docs/sessions.md")]
+    struct Sessions;
+
+    #[doc = include_str!("../docs/migration.md")]
+    struct Migration;
+}
