@@ -89,7 +89,8 @@ pub(crate) fn family(client: &Client) -> u8 {
     }
 }
 
-/// How much of its client a session is bound to.
+/// How much of its client a session is bound to. What cannot be compared does not fit: an address
+/// of the other family, or none where there was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) ip: IpBinding,

@@ -22,10 +22,12 @@
 
 mod attribute;
 mod bulk;
+mod log;
 mod succession;
 
 use std::collections::BTreeMap;
 
+use self::log::Log;
 use crate::config::LimitPolicy;
 use crate::error::Result;
 use crate::marker::Marker;
@@ -33,7 +35,7 @@ use crate::place::{Place, SessionId};
 use crate::record::{Common, Header, Millis, SEEN_AT, sealed_part};
 use crate::rotation::{Decision, Verdict, apply, decide};
 use crate::store::{
-    Create, Created, Event, Life, Listing, MARKER_LIFE, Outbox, Reading, Revoke, Revoked, Rotate,
+    Create, Created, Event, Life, Listing, MARKER_LIFE, Reading, Revoke, Revoked, Rotate,
     RotateReply, Touch, Touched,
 };
 
@@ -301,40 +303,4 @@ fn reported(decision: Decision) -> bool {
             decision.verdict,
             Verdict::Rotated | Verdict::Kept | Verdict::Grace | Verdict::Repaired | Verdict::Reuse
         )
-}
-
-/// Collects the events of one call.
-struct Log<'a> {
-    place: Place,
-    outbox: Option<&'a Outbox>,
-    now: Millis,
-    events: Vec<Event>,
-}
-
-impl<'a> Log<'a> {
-    fn new(place: Place, outbox: Option<&'a Outbox>, now: Millis) -> Self {
-        Self { place, outbox, now, events: Vec::new() }
-    }
-
-    fn add(&mut self, action: &str, session: SessionId, record: &[u8], details: &[(&str, String)]) {
-        let Some(outbox) = self.outbox else { return };
-        self.events.push(Event {
-            action: action.to_owned(),
-            occurred_at: self.now,
-            session,
-            user: self.place.location.user,
-            seed: outbox.seed,
-            index: u32::try_from(self.events.len()).unwrap_or(u32::MAX),
-            sealed: sealed_part(record).to_vec(),
-            client: outbox.client.clone(),
-            details: details
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect(),
-        });
-    }
-
-    fn with<T>(self, answer: T) -> Effect<T> {
-        (answer, self.events)
-    }
 }

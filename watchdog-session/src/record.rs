@@ -11,7 +11,9 @@ use watchdog_core::CipherKeys;
 use watchdog_core::audit::Client;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::timestamp;
 use crate::place::{Place, SessionId};
+use crate::session::Facts;
 
 /// The version of records that this release writes.
 pub const VERSION: u8 = 1;
@@ -243,6 +245,24 @@ impl Identity {
     /// The client the session was issued to.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.ip, self.user_agent.clone())
+    }
+
+    /// What is known of the session at this place, once this identity was verified.
+    pub(crate) fn into_facts(self, place: Place) -> Facts {
+        Facts {
+            id: place.session,
+            user: self.user,
+            roles: self.roles,
+            created_at: timestamp(self.created_at),
+            auth_time: timestamp(self.auth_time.unwrap_or(self.created_at)),
+            expires_at: timestamp(self.absolute_deadline),
+            idle_timeout: self.idle_timeout,
+            label: self.label,
+            level: self.level,
+            location: Some(place.location),
+            origin: Some(self.origin.unwrap_or(place.session)),
+            issued_to: Client::new(self.ip, self.user_agent),
+        }
     }
 
     /// Seals the identity for one place: nowhere else does it open.

@@ -4,12 +4,14 @@ mod regeneration;
 mod revocation;
 mod summary;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use watchdog_core::Timestamp;
 use watchdog_core::audit::Client;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::timestamp;
 use crate::place::{Location, Place, SessionId};
 use crate::record::Millis;
 use crate::rotation::Verdict;
@@ -53,7 +55,7 @@ impl Subject {
     }
 
     /// Says how strongly the user authenticated, in the application's words, 1 to 64 bytes: the
-    /// `acr` of OpenID Connect, such as `aal2`.
+    /// `acr` of `OpenID` Connect, such as `aal2`.
     #[must_use]
     pub fn with_level(mut self, level: impl Into<String>) -> Self {
         self.level = Some(level.into());
@@ -97,79 +99,109 @@ pub enum Credential {
 }
 
 /// A session that somebody proved to hold.
+///
+/// A clone shares what is known of it and costs next to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    facts: Arc<Facts>,
+    last_seen: Millis,
+    credential: Credential,
+    /// Whoever holds it now, when that is not quite whom it was issued to.
+    caller: Option<Arc<Client>>,
+    is_step_up_required: bool,
+}
+
+/// What is known of a session, whoever presents it and whenever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
     pub(crate) id: SessionId,
     pub(crate) user: String,
     pub(crate) roles: Roles,
     pub(crate) created_at: Timestamp,
     pub(crate) auth_time: Timestamp,
-    pub(crate) last_seen: Timestamp,
     pub(crate) expires_at: Timestamp,
     pub(crate) idle_timeout: Millis,
     pub(crate) label: Option<String>,
     pub(crate) level: Option<String>,
-    pub(crate) credential: Credential,
     pub(crate) location: Option<Location>,
     /// The session under whose id the attributes are sealed: the first of those that this one
     /// succeeds. `None` when only the record tells.
     pub(crate) origin: Option<SessionId>,
+    /// The client of its login; unknown from an access token.
     pub(crate) issued_to: Client,
-    pub(crate) client: Client,
-    pub(crate) is_step_up_required: bool,
 }
 
 impl Session {
+    /// A session with the facts about it, as `caller` presents it.
+    pub(crate) fn new(
+        facts: Arc<Facts>,
+        last_seen: Millis,
+        credential: Credential,
+        caller: &Client,
+    ) -> Self {
+        let caller = (facts.issued_to != *caller).then(|| Arc::new(caller.clone()));
+        Self { facts, last_seen, credential, caller, is_step_up_required: false }
+    }
+
+    pub(crate) fn with_step_up_required(mut self, is_required: bool) -> Self {
+        self.is_step_up_required = is_required;
+        self
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The public handle of the session. It opens nothing.
     pub fn id(&self) -> SessionId {
-        self.id
+        self.facts.id
     }
 
     /// The user's id.
     pub fn user(&self) -> &str {
-        &self.user
+        &self.facts.user
     }
 
     /// The roles given at login.
     pub fn roles(&self) -> &[String] {
-        &self.roles
+        &self.facts.roles
     }
 
     /// Whether a role was given at login.
     pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|held| held == role)
+        self.facts.roles.iter().any(|held| held == role)
     }
 
     /// When the user logged in.
     pub fn created_at(&self) -> Timestamp {
-        self.created_at
+        self.facts.created_at
     }
 
     /// When the user last authenticated: at the login, or for
     /// [`Regeneration::reauthenticated`].
     pub fn auth_time(&self) -> Timestamp {
-        self.auth_time
+        self.facts.auth_time
     }
 
     /// When it was last known to be used, up to a touch interval behind; of one recognised by an
     /// access token, when the token was made.
     pub fn last_seen(&self) -> Timestamp {
-        self.last_seen
+        timestamp(self.last_seen)
     }
 
     /// The device, as the application named it at login. An access token does not say it.
     pub fn label(&self) -> Option<&str> {
-        self.label.as_deref()
+        self.facts.label.as_deref()
     }
 
     /// How strongly the user authenticated, in the application's words.
     pub fn level(&self) -> Option<&str> {
-        self.level.as_deref()
+        self.facts.level.as_deref()
     }
 
     /// The client it was issued to. An access token does not say it.
     pub fn issued_to(&self) -> &Client {
-        &self.issued_to
+        &self.facts.issued_to
     }
 
     /// Whether the client is not the one the session is bound to, so that the user must
@@ -183,7 +215,7 @@ impl Session {
     /// When it ends at the latest: the absolute deadline, or the end of the access token it was
     /// recognised by.
     pub fn expires_at(&self) -> Timestamp {
-        self.expires_at
+        self.facts.expires_at
     }
 
     /// What it was recognised by.
@@ -191,8 +223,13 @@ impl Session {
         self.credential
     }
 
+    /// The client that presented it.
+    pub(crate) fn caller(&self) -> &Client {
+        self.caller.as_deref().unwrap_or(&self.facts.issued_to)
+    }
+
     pub(crate) fn place(&self) -> Option<Place> {
-        self.location.map(|location| Place { location, session: self.id })
+        self.facts.location.map(|location| Place { location, session: self.facts.id })
     }
 }
 

@@ -30,7 +30,7 @@ use crate::health::SessionHealth;
 use crate::place::{Locator, Place, SessionId};
 use crate::pump::Pump;
 use crate::record::{Identity, Millis};
-use crate::session::{Credential, Issued, Revocation, Rotated, Session, Subject};
+use crate::session::{Credential, Facts, Issued, Revocation, Rotated, Session, Subject};
 use crate::store::{Life, Outbox, Revoke, SessionStore};
 use crate::telemetry;
 use crate::token::{AccessToken, TokenKeys};
@@ -145,9 +145,10 @@ impl Sessions {
         let started = Instant::now();
         let why = why.into();
         let result = match session.place() {
-            Some(place) => self.inner.revoke(place, &why, &session.client).await,
+            Some(place) => self.inner.revoke(place, &why, session.caller()).await,
             None => {
-                self.inner.find_and_revoke(&session.user, session.id, &why, &session.client).await
+                let (user, id) = (session.user(), session.id());
+                self.inner.find_and_revoke(user, id, &why, session.caller()).await
             }
         };
         telemetry::operation("revoke", started, &result);
@@ -277,24 +278,8 @@ impl Inner {
         last_seen: Millis,
         client: &Client,
     ) -> Session {
-        Session {
-            id: place.session,
-            issued_to: identity.client(),
-            created_at: timestamp(identity.created_at),
-            auth_time: timestamp(identity.auth_time.unwrap_or(identity.created_at)),
-            last_seen: timestamp(last_seen),
-            expires_at: timestamp(identity.absolute_deadline),
-            idle_timeout: identity.idle_timeout,
-            origin: Some(identity.origin.unwrap_or(place.session)),
-            user: identity.user,
-            roles: identity.roles,
-            label: identity.label,
-            level: identity.level,
-            credential: Credential::SessionToken,
-            location: Some(place.location),
-            client: client.clone(),
-            is_step_up_required: false,
-        }
+        let facts = Arc::new(identity.into_facts(place));
+        Session::new(facts, last_seen, Credential::SessionToken, client)
     }
 
     /// A new access token, which never outlives its session, and its lifetime in whole seconds.
@@ -307,22 +292,22 @@ impl Inner {
         watchdog_core::fill_random(&mut random)?;
         let lifetime = jittered(self.config.access_token_lifetime.as_secs(), random[0]);
         let issued_at = now / 1000;
-        let deadline = u64::try_from(session.expires_at.as_second()).unwrap_or(0);
+        let deadline = u64::try_from(session.expires_at().as_second()).unwrap_or(0);
         let expires_at = (issued_at + lifetime).min(deadline);
         let claims = Claims {
             iss: self.access.issuer().to_owned(),
             aud: self.access.audience().to_owned(),
-            sub: session.user.clone(),
-            sid: session.id,
-            roles: session.roles.clone(),
+            sub: session.user().to_owned(),
+            sid: session.id(),
+            roles: session.roles().to_owned(),
             iat: issued_at,
             nbf: issued_at,
             exp: expires_at,
             jti: SessionId::from_bytes(random).to_string(),
-            auth_time: u64::try_from(session.auth_time.as_second()).unwrap_or(0),
+            auth_time: u64::try_from(session.auth_time().as_second()).unwrap_or(0),
             // Never before the session: a session that began in the very millisecond of a
             // revocation, or right after it, counts as later than that.
-            iat_ms: now.max(u64::try_from(session.created_at.as_millisecond()).unwrap_or(0)),
+            iat_ms: now.max(u64::try_from(session.created_at().as_millisecond()).unwrap_or(0)),
         };
         let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
         Ok((self.access.mint(&claims)?, lifetime))
@@ -331,24 +316,22 @@ impl Inner {
     fn authenticate_access(&self, token: &str) -> Result<Session> {
         let claims = self.access.check(token, self.now())?;
         let auth_time = timestamp(claims.auth_time.saturating_mul(1000));
-        Ok(Session {
+        let facts = Facts {
             id: claims.sid,
             user: claims.sub,
             roles: claims.roles,
             created_at: auth_time,
             auth_time,
-            last_seen: timestamp(claims.iat_ms),
             expires_at: timestamp(claims.exp.saturating_mul(1000)),
             idle_timeout: 0,
             label: None,
             level: None,
-            credential: Credential::AccessToken,
             location: None,
             origin: None,
             issued_to: Client::unknown(),
-            client: Client::unknown(),
-            is_step_up_required: false,
-        })
+        };
+        let (facts, caller) = (Arc::new(facts), Client::unknown());
+        Ok(Session::new(facts, claims.iat_ms, Credential::AccessToken, &caller))
     }
 
     fn with_touching<T>(&self, change: impl FnOnce(&mut HashSet<SessionId>) -> T) -> T {

@@ -19,6 +19,8 @@
     reason = "a suite states what it expects"
 )]
 
+mod attributes;
+mod lifecycle;
 mod suite;
 
 use watchdog_core::fill_random;
@@ -32,6 +34,8 @@ use crate::store::{
     Touch, Update,
 };
 
+pub use attributes::*;
+pub use lifecycle::*;
 pub use suite::*;
 
 /// Runs the conformance suite as `tokio` tests. The argument is an expression of a future of
@@ -62,6 +66,22 @@ macro_rules! session_store_tests {
             fifty_parallel_rotations_take_one_step
             events_leave_by_acknowledgement
             without_an_outbox_nothing_is_reported
+            the_least_recently_used_is_evicted_by_that_policy
+            a_login_beyond_the_limit_is_refused_by_that_policy
+            a_regenerated_session_takes_the_place_of_the_old
+            only_a_living_session_is_regenerated
+            an_unfit_successor_changes_nothing
+            all_sessions_of_a_user_end_at_once
+            all_sessions_but_one_end
+            a_list_has_all_records_of_a_user
+            only_of_a_living_session_is_anything_reported
+            grace_follows_a_host_to_its_other_address_family
+            attributes_change_one_by_one
+            an_update_of_what_does_not_stand_is_a_conflict
+            a_repeated_update_is_made_once
+            no_attribute_outlives_its_session
+            attributes_end_with_eviction_and_reuse
+            attributes_have_a_bound
         );
     };
     ($store:expr => $($case:ident)*) => {

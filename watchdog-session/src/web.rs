@@ -57,6 +57,12 @@
 //! [`SessionConfig::trusted_proxies`](crate::SessionConfig::trusted_proxies): see
 //! [`TrustedProxies`]. Without connect info no client has an address: no header is believed, and a
 //! binding to the address compares nothing with nothing.
+//!
+//! Under [`IpBinding::Exact`](crate::IpBinding::Exact) and [`IpBinding::Prefix`](crate::IpBinding::Prefix)
+//! an address of the other family, IPv4 or IPv6, does not fit: no network of the one holds an
+//! address of the other, and a thief would only have to change the family. Clients that have both
+//! may switch at any time; give such a service addresses of one family, or choose
+//! [`MismatchAction::StepUp`](crate::MismatchAction::StepUp) or `Log`. IPv4 mapped into IPv6 is IPv4.
 
 mod cookie;
 mod csrf;

@@ -280,7 +280,7 @@ impl Inner {
             clear,
             changes,
             nonce: nonce()?,
-            outbox: self.outbox(&session.client)?,
+            outbox: self.outbox(session.caller())?,
         };
         let waking = self.waking(shelf.place.location.bucket);
         let outcome = self.store.update(&request).await?.outcome;
@@ -304,17 +304,17 @@ impl Inner {
     }
 
     async fn shelf(&self, session: &Session) -> Result<Shelf> {
-        if session.is_step_up_required {
+        if session.is_step_up_required() {
             return Err(step_up_required());
         }
-        if let (Some(place), Some(origin)) = (session.place(), session.origin) {
+        if let (Some(place), Some(origin)) = (session.place(), session.facts().origin) {
             return Ok(Shelf { place, origin });
         }
         let places = match session.place() {
             Some(place) => vec![place],
             None => {
-                let all = self.locator.all(&session.user).into_iter();
-                all.map(|location| Place { location, session: session.id }).collect()
+                let all = self.locator.all(session.user()).into_iter();
+                all.map(|location| Place { location, session: session.id() }).collect()
             }
         };
         for place in places {

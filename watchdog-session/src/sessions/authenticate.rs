@@ -57,7 +57,7 @@ impl Inner {
             self.touch_later(place, client);
         }
         let session = self.session(place, identity, header.common.last_seen, client);
-        Ok(Session { is_step_up_required, ..session })
+        Ok(session.with_step_up_required(is_step_up_required))
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.

@@ -92,7 +92,7 @@ impl Inner {
         client: &Client,
     ) -> Result<Session> {
         let session = self.recognise(token, client, Use::Noted).await?;
-        if session.is_step_up_required { Err(step_up_required()) } else { Ok(session) }
+        if session.is_step_up_required() { Err(step_up_required()) } else { Ok(session) }
     }
 }
 

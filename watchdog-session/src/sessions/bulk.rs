@@ -47,7 +47,7 @@ impl Sessions {
     ) -> Result<u32> {
         let started = Instant::now();
         let why = why.into();
-        let result = self.inner.revoke_all(&session.user, Some(session.id), &why, client).await;
+        let result = self.inner.revoke_all(session.user(), Some(session.id()), &why, client).await;
         telemetry::operation("revoke_others", started, &result);
         result
     }

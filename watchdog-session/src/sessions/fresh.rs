@@ -11,7 +11,7 @@ use crate::telemetry;
 
 impl Sessions {
     /// Passes when the user of a session authenticated at most `max_age` ago, by the store's clock
-    /// (OpenID Connect Core, `max_age`). Ask it before what a stolen session must not do: change
+    /// (`max_age` of OIDC Core). Ask it before what a stolen session must not do: change
     /// of password, payment, deletion.
     ///
     /// # Errors

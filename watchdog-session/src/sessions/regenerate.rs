@@ -45,18 +45,19 @@ impl Inner {
         client: &Client,
     ) -> Result<Issued> {
         regeneration.check()?;
-        let (Some(place), Credential::SessionToken) = (session.place(), session.credential) else {
+        let (Some(place), Credential::SessionToken) = (session.place(), session.credential())
+        else {
             return Err(Error::new(
                 ErrorKind::Misuse,
                 "only a session recognised by its session token can be regenerated",
             ));
         };
-        if session.is_step_up_required && !regeneration.is_reauthentication {
+        if session.is_step_up_required() && !regeneration.is_reauthentication {
             return Err(step_up_required());
         }
         let now = self.now();
         let last_seen =
-            if regeneration.is_reauthentication { now } else { millis_of(session.last_seen) };
+            if regeneration.is_reauthentication { now } else { millis_of(session.last_seen()) };
         let identity = self.successor_of(session, regeneration, client, now);
         let draft = self.draft(place.location, identity, last_seen, client)?;
         let request = Regenerate {
@@ -86,26 +87,27 @@ impl Inner {
         client: &Client,
         now: Millis,
     ) -> Identity {
+        let facts = session.facts();
         let renewed = regeneration.is_reauthentication;
         let is_login = regeneration.is_login;
         let kept = |text: &Option<String>| text.clone().filter(|_| !is_login);
-        let bound_to = if renewed { client } else { &session.issued_to };
+        let bound_to = if renewed { client } else { &facts.issued_to };
         Identity {
-            user: session.user.clone(),
-            roles: regeneration.roles.unwrap_or_else(|| session.roles.clone()),
+            user: facts.user.clone(),
+            roles: regeneration.roles.unwrap_or_else(|| facts.roles.clone()),
             ip: bound_to.ip,
             user_agent: bound_to.user_agent.as_deref().map(|agent| cut(agent).to_owned()),
-            created_at: millis_of(session.created_at),
+            created_at: millis_of(facts.created_at),
             absolute_deadline: if renewed {
                 now.saturating_add(millis(self.config.max_lifetime))
             } else {
-                millis_of(session.expires_at)
+                millis_of(facts.expires_at)
             },
-            idle_timeout: if renewed { millis(self.config.timeout) } else { session.idle_timeout },
-            auth_time: Some(if renewed { now } else { millis_of(session.auth_time) }),
-            label: regeneration.label.or_else(|| kept(&session.label)),
-            level: regeneration.level.or_else(|| kept(&session.level)),
-            origin: session.origin,
+            idle_timeout: if renewed { millis(self.config.timeout) } else { facts.idle_timeout },
+            auth_time: Some(if renewed { now } else { millis_of(facts.auth_time) }),
+            label: regeneration.label.or_else(|| kept(&facts.label)),
+            level: regeneration.level.or_else(|| kept(&facts.level)),
+            origin: facts.origin,
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Sessions in the memory of this process.
 
-use std::collections::{BTreeMap, HashMap};
+mod events;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
 use watchdog_core::{Clock, SystemClock};
 
+use self::events::MemoryOutbox;
 use super::{
-    Create, Created, Event, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report,
-    Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
-    SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
+    Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
+    Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, SessionStore,
+    StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
 };
 use crate::error::Result;
 use crate::model::{Effect, Everybody, UserSessions};
@@ -34,8 +37,7 @@ pub struct MemoryStore {
 struct State {
     users: HashMap<Location, UserSessions>,
     everybody: Everybody,
-    events: HashMap<u16, BTreeMap<u64, Event>>,
-    last_event: u64,
+    outbox: MemoryOutbox,
     sweep_at: usize,
 }
 
@@ -50,8 +52,7 @@ impl MemoryStore {
         let state = State {
             users: HashMap::new(),
             everybody: Everybody::default(),
-            events: HashMap::new(),
-            last_event: 0,
+            outbox: MemoryOutbox::default(),
             sweep_at: FIRST_SWEEP,
         };
         Self { clock, state: Mutex::new(state) }
@@ -77,7 +78,7 @@ impl MemoryStore {
         if user.records.is_empty() && user.expires_at == 0 {
             state.users.remove(&location);
         }
-        state.report(location.bucket, events);
+        state.outbox.add(location.bucket, events);
         Ok(answer)
     }
 
@@ -108,14 +109,6 @@ impl State {
 
     fn nobody(&self) -> UserSessions {
         UserSessions { everybody: self.everybody.not_before, ..UserSessions::default() }
-    }
-
-    fn report(&mut self, bucket: u16, events: Vec<Event>) {
-        for event in events {
-            self.last_event += 1;
-            let handle = self.last_event;
-            self.events.entry(bucket).or_default().insert(handle, event);
-        }
     }
 }
 
@@ -170,7 +163,7 @@ impl SessionStore for MemoryStore {
         for user in state.users.values_mut() {
             user.everybody = not_before;
         }
-        state.report(0, events);
+        state.outbox.add(0, events);
         Ok(answer)
     }
 
@@ -196,29 +189,11 @@ impl SessionStore for MemoryStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>> {
-        let after = after.and_then(|handle| handle.parse::<u64>().ok()).unwrap_or(0);
-        let state = self.state();
-        let waiting =
-            state.events.get(&bucket).into_iter().flat_map(|events| events.range(after + 1..));
-        Ok(waiting
-            .take(limit as usize)
-            .map(|(handle, event)| StoredEvent {
-                handle: handle.to_string(),
-                event: Some(event.clone()),
-            })
-            .collect())
+        Ok(self.state().outbox.peek(bucket, after, limit))
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
-        let mut state = self.state();
-        if let Some(events) = state.events.get_mut(&bucket) {
-            for handle in handles.iter().filter_map(|handle| handle.parse().ok()) {
-                events.remove(&handle);
-            }
-            if events.is_empty() {
-                state.events.remove(&bucket);
-            }
-        }
+        self.state().outbox.acknowledge(bucket, handles);
         Ok(())
     }
 

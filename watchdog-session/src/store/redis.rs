@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bulk;
+mod events;
 mod everybody;
 mod reply;
 mod script;
@@ -20,29 +21,26 @@ use self::reply::Reply;
 use self::script::{CREATE, REVOKE, ROTATE, TIME, TOUCH};
 use super::server_time::ServerTime;
 use super::{
-    Create, Created, Event, EverybodyRevoked, Listing, Outbox, Reading, Regenerate, Regenerated,
-    Report, Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
+    Create, Created, EverybodyRevoked, Listing, Outbox, Reading, Regenerate, Regenerated, Report,
+    Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
     SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
 };
 use crate::config::LimitPolicy;
 use crate::error::{Error, ErrorKind, Result};
-use crate::place::{Location, Place, unhex};
+use crate::place::{Location, Place};
 use crate::record::Millis;
 use crate::rotation::Verdict;
 
 /// Sessions in Redis: standalone, Sentinel or Cluster.
 ///
 /// All keys of a call share one hash tag. A read is one `HMGET`; a change is one script.
-#[derive(Debug)]
+///
+/// A clone shares everything.
+#[derive(Clone, Debug)]
 pub struct RedisStore {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
     redis: Redis,
-    time: ServerTime,
-    stamps: Stamps,
+    time: Arc<ServerTime>,
+    stamps: Arc<Stamps>,
 }
 
 impl RedisStore {
@@ -54,18 +52,12 @@ impl RedisStore {
     /// A store on a connected client, with the clock that carries the server's time between two
     /// answers.
     pub fn with_clock(redis: Redis, clock: Arc<dyn Clock>) -> Self {
-        let time = ServerTime::new(Arc::clone(&clock));
-        Self { inner: Arc::new(Inner { redis, time, stamps: Stamps::new(clock) }) }
+        let time = Arc::new(ServerTime::new(Arc::clone(&clock)));
+        Self { redis, time, stamps: Arc::new(Stamps::new(clock)) }
     }
-}
 
-impl Inner {
     fn users(&self, location: Location) -> Key {
         self.redis.keys().key("u", &location.bucket.to_string(), &[&location.user_text()])
-    }
-
-    fn stream(&self, bucket: u16) -> Key {
-        self.redis.keys().key("ev", &bucket.to_string(), &[])
     }
 
     /// Where the stamp that revokes everybody is.
@@ -130,7 +122,7 @@ impl Inner {
         }
     }
 
-    async fn read(&self, place: &Place) -> Result<Reading> {
+    async fn read_fields(&self, place: &Place) -> Result<Reading> {
         let (users, field) = (self.users(place.location), format!("s:{}", place.session));
         let fields: [&[u8]; 2] = [field.as_bytes(), b"e"];
         let read = self.redis.hmget(&users, &fields);
@@ -141,7 +133,7 @@ impl Inner {
         Ok(Reading { record, not_before: own.max(stamp), now: self.now_at(place).await? })
     }
 
-    async fn create(&self, request: &Create) -> Result<Created> {
+    async fn create_by_script(&self, request: &Create) -> Result<Created> {
         let policy = match request.policy {
             LimitPolicy::EvictOldest => "oldest",
             LimitPolicy::EvictLeastRecentlyUsed => "used",
@@ -166,7 +158,7 @@ impl Inner {
         }
     }
 
-    async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
+    async fn rotate_by_script(&self, request: &Rotate) -> Result<RotateReply> {
         let (presented, rules) = (&request.presented, &request.rules);
         let ip = presented.ip.map(|tag| tag.to_vec()).unwrap_or_default();
         let more = [
@@ -219,61 +211,61 @@ impl SessionStore for RedisStore {
     }
 
     fn now(&self) -> Option<Millis> {
-        self.inner.time.now()
+        self.time.now()
     }
 
     async fn create(&self, request: &Create) -> Result<Created> {
-        self.inner.create(request).await
+        self.create_by_script(request).await
     }
 
     async fn read(&self, place: &Place) -> Result<Reading> {
-        self.inner.read(place).await
+        self.read_fields(place).await
     }
 
     async fn touch(&self, request: &Touch) -> Result<Touched> {
         let more = [millis(request.interval)];
         let outbox = request.outbox.as_ref();
-        let reply = self.inner.run_at(&TOUCH, &request.place, outbox, &more).await?;
+        let reply = self.run_at(&TOUCH, &request.place, outbox, &more).await?;
         Ok(Touched { now: reply.now, life: reply.life()? })
     }
 
     async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
-        self.inner.rotate(request).await
+        self.rotate_by_script(request).await
     }
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         let more = [Arg::from(request.reason)];
         let outbox = request.outbox.as_ref();
-        let reply = self.inner.run_at(&REVOKE, &request.place, outbox, &more).await?;
+        let reply = self.run_at(&REVOKE, &request.place, outbox, &more).await?;
         Ok(Revoked { now: reply.now, was: reply.life()? })
     }
 
     async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
-        self.inner.regenerate(request).await
+        self.regenerate_by_script(request).await
     }
 
     async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
-        self.inner.revoke_all(request).await
+        self.revoke_all_by_script(request).await
     }
 
     async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
-        self.inner.revoke_everybody(request).await
+        self.stamp_everybody(request).await
     }
 
     async fn list(&self, location: Location) -> Result<Listing> {
-        self.inner.list(location).await
+        self.list_fields(location).await
     }
 
     async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
-        self.inner.attributes(place).await
+        self.attribute_fields(place).await
     }
 
     async fn update(&self, request: &Update) -> Result<Updated> {
-        self.inner.update(request).await
+        self.update_by_script(request).await
     }
 
     async fn report(&self, request: &Report) -> Result<Reported> {
-        self.inner.report(request).await
+        self.report_by_script(request).await
     }
 
     async fn events(
@@ -282,27 +274,18 @@ impl SessionStore for RedisStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>> {
-        let from = after.map_or_else(|| "-".to_owned(), |handle| format!("({handle}"));
-        let entries =
-            self.inner.redis.xrange(&self.inner.stream(bucket), &from, "+", limit.into()).await?;
-        Ok(entries
-            .into_iter()
-            .map(|entry| StoredEvent { event: parse_event(&entry.fields), handle: entry.id })
-            .collect())
+        self.peek_events(bucket, after, limit).await
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
-        if !handles.is_empty() {
-            self.inner.redis.xdel(&self.inner.stream(bucket), handles).await?;
-        }
-        Ok(())
+        self.acknowledge_events(bucket, handles).await
     }
 
     async fn check(&self) -> CheckReport {
-        if self.inner.redis.ping().await.is_err() {
+        if self.redis.ping().await.is_err() {
             return CheckReport::fail("the session store does not answer");
         }
-        match self.inner.redis.maxmemory_policy().await {
+        match self.redis.maxmemory_policy().await {
             Ok(Some(policy))
                 if policy.starts_with("allkeys-") || policy.starts_with("volatile-") =>
             {
@@ -313,31 +296,4 @@ impl SessionStore for RedisStore {
             _ => CheckReport::pass(),
         }
     }
-}
-
-/// Reads an entry of the outbox; `None` for one of another version or shape.
-fn parse_event(fields: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Option<Event> {
-    let field = |name: &str| {
-        let found = fields.iter().find(|(key, _)| key.as_ref() == name.as_bytes());
-        found.map(|(_, value)| value.as_ref())
-    };
-    let text = |name: &str| field(name).and_then(|value| std::str::from_utf8(value).ok());
-    if text("v") != Some("1") {
-        return None;
-    }
-    let details = fields.iter().filter_map(|(key, value)| {
-        let name = std::str::from_utf8(key.as_ref()).ok()?.strip_prefix("d:")?;
-        Some((name.to_owned(), std::str::from_utf8(value.as_ref()).ok()?.to_owned()))
-    });
-    Some(Event {
-        action: text("action")?.to_owned(),
-        occurred_at: text("at")?.parse().ok()?,
-        session: text("session")?.parse().ok()?,
-        user: unhex(text("user")?)?,
-        seed: field("seed")?.try_into().ok()?,
-        index: text("index")?.parse().ok()?,
-        sealed: field("sealed")?.to_vec(),
-        client: field("client")?.to_vec(),
-        details: details.collect(),
-    })
 }

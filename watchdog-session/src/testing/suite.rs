@@ -4,25 +4,25 @@ use crate::record::Header;
 use crate::rotation::Verdict;
 use crate::store::{Create, Created, Life, RotateReply, SessionStore, Touched};
 
-async fn sample(store: &dyn SessionStore) -> Sample {
+pub(super) async fn sample(store: &dyn SessionStore) -> Sample {
     Sample::new(random_location(), time_of(store).await)
 }
 
-async fn stored(store: &dyn SessionStore, sample: &Sample) {
+pub(super) async fn stored(store: &dyn SessionStore, sample: &Sample) {
     let created = store.create(&sample.create(100)).await.unwrap();
     assert!(matches!(created, Created::Stored { .. }), "{created:?}");
 }
 
-async fn record_of(store: &dyn SessionStore, sample: &Sample) -> Option<Vec<u8>> {
+pub(super) async fn record_of(store: &dyn SessionStore, sample: &Sample) -> Option<Vec<u8>> {
     store.read(&sample.place).await.unwrap().record
 }
 
-async fn actions(store: &dyn SessionStore, sample: &Sample) -> Vec<String> {
+pub(super) async fn actions(store: &dyn SessionStore, sample: &Sample) -> Vec<String> {
     let events = events_of(store, sample.place.location).await;
     events.into_iter().map(|event| event.action).collect()
 }
 
-async fn verdict(store: &dyn SessionStore, sample: &Sample, generation: u32) -> Verdict {
+pub(super) async fn verdict(store: &dyn SessionStore, sample: &Sample, generation: u32) -> Verdict {
     store.rotate(&sample.rotate(generation)).await.unwrap().verdict
 }
 

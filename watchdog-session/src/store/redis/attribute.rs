@@ -1,19 +1,19 @@
 use watchdog_storage::redis::{Arg, Key};
 
-use super::Inner;
+use super::RedisStore;
 use super::reply::unexpected;
 use super::script::UPDATE;
 use crate::error::Result;
 use crate::place::Place;
 use crate::store::{StoredAttribute, StoredAttributes, Update, UpdateOutcome, Updated};
 
-impl Inner {
+impl RedisStore {
     fn data(&self, place: &Place) -> Key {
         let (user, session) = (place.location.user_text(), place.session.to_string());
         self.redis.keys().key("d", &place.location.bucket.to_string(), &[&user, &session])
     }
 
-    pub(super) async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+    pub(super) async fn attribute_fields(&self, place: &Place) -> Result<StoredAttributes> {
         let mut found = StoredAttributes::default();
         for (name, value) in self.redis.hgetall(&self.data(place)).await? {
             let name = String::from_utf8(name.to_vec()).map_err(|_| cut())?;
@@ -33,7 +33,7 @@ impl Inner {
         Ok(found)
     }
 
-    pub(super) async fn update(&self, request: &Update) -> Result<Updated> {
+    pub(super) async fn update_by_script(&self, request: &Update) -> Result<Updated> {
         let expected = optional(request.expected);
         let versions: Vec<String> =
             request.changes.iter().map(|change| optional(change.expected)).collect();

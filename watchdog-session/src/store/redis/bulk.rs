@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -6,7 +5,7 @@ use watchdog_storage::redis::Arg;
 
 use super::reply::unexpected;
 use super::script::{REVOKE_ALL, REVOKE_EVERYBODY};
-use super::{Inner, millis};
+use super::{RedisStore, millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{BUCKETS, Location, Place, SessionId};
 use crate::record::Millis;
@@ -17,8 +16,8 @@ use crate::store::{
 /// Buckets stamped at once.
 const MOST_STAMPS: usize = 64;
 
-impl Inner {
-    pub(super) async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+impl RedisStore {
+    pub(super) async fn revoke_all_by_script(&self, request: &RevokeAll) -> Result<RevokedAll> {
         let except = request.except.map(|session| session.to_string()).unwrap_or_default();
         let more = [request.reason.into(), Arg::Bytes(&request.nonce)];
         let outbox = request.outbox.as_ref();
@@ -29,7 +28,7 @@ impl Inner {
         }
     }
 
-    pub(super) async fn list(&self, location: Location) -> Result<Listing> {
+    pub(super) async fn list_fields(&self, location: Location) -> Result<Listing> {
         let users = self.users(location);
         let (fields, stamp) = self.with_stamp(location.bucket, self.redis.hgetall(&users)).await?;
         let (mut records, mut own) = (Vec::new(), 0);
@@ -47,8 +46,8 @@ impl Inner {
         Ok(Listing { records, not_before: own.max(stamp), now: self.now_at(&place).await? })
     }
 
-    pub(super) async fn revoke_everybody(
-        self: &Arc<Self>,
+    pub(super) async fn stamp_everybody(
+        &self,
         request: &RevokeEverybody,
     ) -> Result<EverybodyRevoked> {
         let mut stamping = JoinSet::new();
@@ -59,8 +58,8 @@ impl Inner {
             {
                 latest = latest.max(stamped.map_err(ended_early)??);
             }
-            let (inner, request) = (Arc::clone(self), request.clone());
-            stamping.spawn(async move { inner.stamp(bucket, &request).await });
+            let (store, request) = (self.clone(), request.clone());
+            stamping.spawn(async move { store.stamp(bucket, &request).await });
         }
         while let Some(stamped) = stamping.join_next().await {
             latest = latest.max(stamped.map_err(ended_early)??);

@@ -1,12 +1,12 @@
 use watchdog_storage::redis::Arg;
 
-use super::Inner;
+use super::RedisStore;
 use super::script::{REGENERATE, REPORT};
 use crate::error::Result;
 use crate::store::{Regenerate, RegenerateOutcome, Regenerated, Report, Reported};
 
-impl Inner {
-    pub(super) async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+impl RedisStore {
+    pub(super) async fn regenerate_by_script(&self, request: &Regenerate) -> Result<Regenerated> {
         let successor = request.session.to_string();
         let more = [(&*successor).into(), Arg::Bytes(&request.record)];
         let outbox = request.outbox.as_ref();
@@ -21,7 +21,7 @@ impl Inner {
         Ok(Regenerated { now: reply.now, outcome })
     }
 
-    pub(super) async fn report(&self, request: &Report) -> Result<Reported> {
+    pub(super) async fn report_by_script(&self, request: &Report) -> Result<Reported> {
         let details: Vec<_> = request
             .details
             .iter()
