@@ -30,6 +30,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/logout-all", post(sessions::logout_all))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", delete(sessions::end))
+        .route("/.well-known/jwks.json", get(sessions::jwks))
         .route("/session/data", get(sessions::data))
         .route("/session/data/{key}", put(sessions::write).delete(sessions::remove))
         .route("/files/{name}", get(files::read).put(files::put))

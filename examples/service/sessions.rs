@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
@@ -102,6 +102,13 @@ pub(crate) async fn remove(
     removed.map_err(out_of_bounds)?;
     app.record_done(about(&principal, "session_data.removed", &key)).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 8.5.2).
+pub(crate) async fn jwks(State(app): State<App>) -> impl IntoResponse {
+    let headers =
+        [(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, "public, max-age=300")];
+    (headers, app.web.sessions().jwks().to_string())
 }
 
 fn device(session: &SessionSummary, current: SessionId) -> Value {

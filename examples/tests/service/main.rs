@@ -3,6 +3,7 @@
 
 mod examples;
 mod faults;
+mod keys;
 mod permissions;
 mod quickstart;
 mod running;
