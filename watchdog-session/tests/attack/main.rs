@@ -1,0 +1,14 @@
+//! Attacks on sessions, on a real Redis: each test carries the number that `docs/attack-tests.md`
+//! lists it under.
+
+#![expect(clippy::unwrap_used, reason = "tests state what they expect")]
+
+#[path = "../support/rig.rs"]
+mod rig;
+
+mod ids;
+mod limit;
+mod lost;
+mod races;
+mod refreshes;
+mod theft;
