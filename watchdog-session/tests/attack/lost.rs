@@ -111,3 +111,35 @@ async fn t11_a_login_and_a_logout_whose_answers_are_lost_happen_once() {
         assert_eq!(sessions_in(&mut control, &key).len(), 0);
     }
 }
+
+/// A call hangs on its way to Redis; its caller gives up after a second and asks another process,
+/// and goes on from there. When the first call arrives after all, it is an echo, not a thief.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t11_a_call_that_arrives_after_its_caller_went_on_is_no_theft() {
+    let Some(server) = shared() else { return };
+    let rig = Rig::start(&server.url(), SessionConfig::default()).await;
+    let remote = Remote::new(&rig, server, 1).await;
+    let issued = rig.issue("detour").await;
+    // The process knows the time of the server.
+    remote.sessions.issue(watchdog_session::Subject::user("other"), &client()).await.unwrap();
+    remote.proxy.set(Fault::Freeze);
+    let token = issued.refresh_token.expose();
+    let error = remote.sessions.rotate(token, &client()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let first = rig.sessions.rotate(token, &client()).await.unwrap();
+    let second = rig.sessions.rotate(first.refresh_token.expose(), &client()).await.unwrap();
+    let before = remote.proxy.bytes_to_server();
+    remote.proxy.set(Fault::Forward);
+    eventually("the late call arrives", Duration::from_secs(5), async || {
+        remote.proxy.bytes_to_server() > before
+    })
+    .await;
+    // What comes after it on the same connection was answered after it.
+    eventually("the connection is back", Duration::from_secs(5), async || {
+        let user = watchdog_session::Subject::user("other");
+        remote.sessions.issue(user, &client()).await.is_ok()
+    })
+    .await;
+    let answer = rig.sessions.rotate(second.refresh_token.expose(), &client()).await;
+    assert_eq!(answer.unwrap().verdict, Verdict::Rotated);
+}
