@@ -6,9 +6,12 @@
 #[path = "../support/rig.rs"]
 mod rig;
 
+mod at_rest;
+mod availability;
 mod ids;
 mod limit;
 mod lost;
 mod races;
 mod refreshes;
 mod theft;
+mod time;
