@@ -50,8 +50,20 @@ impl Rig {
 
     /// Another process of the deployment, on its own connection, without audit sink.
     pub(crate) async fn peer(&self, url: &str, set: impl FnOnce(&mut RedisConfig)) -> Sessions {
-        let store = Arc::new(connect(url, &self.prefix, set).await);
-        Sessions::builder(&self.keys).config(self.config.clone()).store(store).build().unwrap()
+        self.try_peer(url, set).await.unwrap()
+    }
+
+    pub(crate) async fn try_peer(
+        &self,
+        url: &str,
+        set: impl FnOnce(&mut RedisConfig),
+    ) -> watchdog_storage::Result<Sessions> {
+        let mut config = RedisConfig::from_url(url).unwrap();
+        config.key_prefix.clone_from(&self.prefix);
+        set(&mut config);
+        let store = Arc::new(RedisStore::new(Redis::connect(&config).await?));
+        let builder = Sessions::builder(&self.keys).config(self.config.clone());
+        Ok(builder.store(store).build().unwrap())
     }
 
     pub(crate) async fn issue(&self, user: &str) -> Issued {
