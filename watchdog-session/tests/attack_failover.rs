@@ -312,3 +312,28 @@ async fn t22_a_primary_that_was_frozen_does_not_accept_revoked_sessions_for_long
     let error = idle.authenticate(&token, &client()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gone);
 }
+
+/// The host of a primary hangs or loses its network: nothing closes the connections. A process with
+/// traffic on them has to find the replica that took over, as one without traffic does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t49_a_primary_that_hangs_is_left_for_the_one_that_took_over() {
+    if !is_available() {
+        return;
+    }
+    let deployment = Deployment::Cluster(RedisCluster::start());
+    let rig = Rig::start(&deployment.url(), SessionConfig::default()).await;
+    let process = rig.peer(&deployment.url(), quick).await;
+    let issued = rig.issue("alice").await;
+    deployment.replicated(rig.place(&issued));
+    let token = issued.session_token.expose();
+    assert!(process.authenticate(token, &client()).await.is_ok());
+    let frozen = deployment.primary_of(rig.place(&issued));
+    frozen.pause();
+    let start = Instant::now();
+    eventually("sessions are served again", OUTAGE, async || {
+        process.authenticate(token, &client()).await.is_ok()
+    })
+    .await;
+    println!("hanging primary: served again after {:?}", start.elapsed());
+    frozen.resume();
+}
