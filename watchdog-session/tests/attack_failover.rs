@@ -337,3 +337,49 @@ async fn t49_a_primary_that_hangs_is_left_for_the_one_that_took_over() {
     println!("hanging primary: served again after {:?}", start.elapsed());
     frozen.resume();
 }
+
+/// Replication breaks, the primary acknowledges a revocation that nobody else ever sees, and dies.
+/// The process that revoked remembers it for a minute and asserts it again at the new primary.
+async fn a_revocation_is_lost(mut deployment: Deployment) {
+    let rig = Rig::start(&deployment.url(), SessionConfig::default()).await;
+    let process = rig.peer(&deployment.url(), quick).await;
+    let issued = rig.issue("alice").await;
+    deployment.replicated(rig.place(&issued));
+    let primary = deployment.cut_replication_of(rig.place(&issued));
+    assert!(process.revoke(&issued.session, RevokeReason::Logout).await.unwrap());
+    deployment.kill(primary);
+    let killed = Instant::now();
+    let mut accepted = 0;
+    eventually("the session is revoked at the new primary too", OUTAGE, async || {
+        let token = issued.session_token.expose();
+        match process.authenticate(token, &client()).await.map_err(|error| error.kind()) {
+            Ok(_) => accepted += 1,
+            Err(ErrorKind::Unavailable) => {}
+            Err(ErrorKind::Gone) => return true,
+            Err(other) => panic!("{other:?}"),
+        }
+        false
+    })
+    .await;
+    let (name, after) = (deployment.name(), killed.elapsed());
+    println!("{name}: revoked again {after:?} after the crash, accepted {accepted} times before");
+    for _ in 0..20 {
+        let token = issued.refresh_token.expose();
+        let error = process.rotate(token, &client()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Gone);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t22_a_revocation_lost_in_a_cluster_failover_is_asserted_again() {
+    if is_available() {
+        a_revocation_is_lost(Deployment::Cluster(RedisCluster::start())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t22_a_revocation_lost_in_a_sentinel_failover_is_asserted_again() {
+    if is_available() {
+        a_revocation_is_lost(Deployment::Sentinel(RedisSentinel::start())).await;
+    }
+}
