@@ -1,6 +1,7 @@
 //! From an event in the outbox to an audit entry.
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
 use watchdog_core::{CipherKeys, RootKeys, Timestamp, fill_random};
@@ -31,13 +32,19 @@ impl EventKeys {
         &self.records
     }
 
-    /// What the events of one call carry.
-    pub(crate) fn outbox(&self, client: &Client, now: Millis) -> Result<Outbox> {
+    /// What the events of one call carry: the client, and whose act it is when the caller says so.
+    pub(crate) fn outbox(
+        &self,
+        client: &Client,
+        by: Option<&Actor>,
+        now: Millis,
+    ) -> Result<Outbox> {
         let mut random = [0; 10];
         fill_random(&mut random)?;
         let seed = *uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_bytes();
         let user_agent = client.user_agent.as_deref().map(|agent| cut(agent).to_owned());
-        let client = serde_json::to_vec(&Client::new(client.ip, user_agent))
+        let caller = Caller { client: Client::new(client.ip, user_agent), by: by.cloned() };
+        let client = serde_json::to_vec(&caller)
             .map_err(|error| Error::new(ErrorKind::Internal, "client").with_source(error))?;
         Ok(Outbox { seed, client: self.clients.seal(&seed, &client)? })
     }
@@ -45,19 +52,23 @@ impl EventKeys {
     /// The audit entry of an event. What cannot be opened is left out, never the entry.
     pub(crate) fn entry(&self, bucket: u16, event: &Event) -> Entry {
         let identity = Identity::open(&self.records, event.place(bucket), &event.sealed).ok();
-        let client = self
+        let Caller { client, by } = self
             .clients
             .open(&event.seed, &event.client)
             .ok()
             .and_then(|plain| serde_json::from_slice(&plain).ok())
             .unwrap_or_default();
         let owner = identity.map(|identity| identity.user);
-        let (actor, owner) = match owner {
-            _ if !is_own_act(event) => (Actor::service(SERVICE), owner),
-            Some(user) => (Actor::user(user), None),
-            None => (Actor::anonymous(), None),
+        let (actor, owner) = match (by, owner) {
+            (Some(actor), owner) => {
+                let other = owner.filter(|owner| actor != Actor::user(owner.as_str()));
+                (actor, other)
+            }
+            (None, owner) if !is_own_act(event) => (Actor::service(SERVICE), owner),
+            (None, Some(user)) => (Actor::user(user), None),
+            (None, None) => (Actor::anonymous(), None),
         };
-        let (action, outcome) = named(&event.action);
+        let (action, outcome) = named(event);
         let mut entry = Entry::new(
             entry_id(event.seed, event.index, &event.action),
             timestamp(event.occurred_at),
@@ -81,12 +92,21 @@ impl EventKeys {
     }
 }
 
+/// What an event carries of its call, sealed. The release before wrote the client alone.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Caller {
+    #[serde(flatten)]
+    client: Client,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Actor>,
+}
+
 /// Whether the user of the session did it. What time, the concurrent limit, the detection of reuse
 /// or somebody else did to the session is not laid at the user's door.
 fn is_own_act(event: &Event) -> bool {
     let reason = event.details.iter().find(|(name, _)| name == "reason");
     match &*event.action {
-        "expired" | "evicted" | "reuse" => false,
+        "expired" | "evicted" | "reuse" | "binding_mismatch" | "everybody_revoked" => false,
         "revoked" => reason.is_some_and(|(_, reason)| {
             [RevokeReason::Logout, RevokeReason::User].iter().any(|own| own.as_str() == reason)
         }),
@@ -94,11 +114,15 @@ fn is_own_act(event: &Event) -> bool {
     }
 }
 
-fn named(action: &str) -> (&str, Outcome) {
-    match action {
+fn named(event: &Event) -> (&str, Outcome) {
+    match &*event.action {
         "reuse" => ("refresh_token_reused", Outcome::Denied),
         "kept" => ("refreshed", Outcome::Success),
         "grace" => ("grace_used", Outcome::Success),
+        // Under the policy `log` the request was served.
+        "binding_mismatch" if !event.details.contains(&("action".into(), "log".into())) => {
+            ("binding_mismatch", Outcome::Denied)
+        }
         other => (other, Outcome::Success),
     }
 }
@@ -135,7 +159,7 @@ mod tests {
     #[test]
     fn ids_are_stable_distinct_and_version_seven() {
         let keys = EventKeys::new(&RootKeys::ephemeral().unwrap()).unwrap();
-        let seed = keys.outbox(&Client::unknown(), 1_767_225_600_000).unwrap().seed;
+        let seed = keys.outbox(&Client::unknown(), None, 1_767_225_600_000).unwrap().seed;
         let ids: Vec<_> = (0..4).map(|index| entry_id(seed, index, "rotated")).collect();
         let again: Vec<_> = (0..4).map(|index| entry_id(seed, index, "rotated")).collect();
         assert_eq!(ids, again);
@@ -181,6 +205,10 @@ mod tests {
             created_at: 1,
             absolute_deadline: 2,
             idle_timeout: 1,
+            auth_time: None,
+            label: None,
+            level: None,
+            origin: None,
         };
         let mut event = Event {
             action: String::new(),

@@ -96,8 +96,10 @@ mod config;
 mod error;
 mod event;
 mod health;
+pub mod marker;
 pub mod model;
 mod place;
+mod principal;
 mod pump;
 pub mod record;
 pub mod rotation;
@@ -120,12 +122,13 @@ pub use config::{
 pub use error::{Error, ErrorKind, Result};
 pub use health::SessionHealth;
 pub use place::{BUCKETS, Location, Place, SessionId};
+pub use principal::{Principal, Role};
 pub use rotation::Verdict;
 pub use session::{
-    Credential, Issued, MAX_ROLE_BYTES, MAX_ROLES, MAX_USER_BYTES, RevokeReason, Rotated, Session,
-    Subject,
+    Credential, Issued, MAX_LABEL_BYTES, MAX_ROLE_BYTES, MAX_ROLES, MAX_USER_BYTES, Regeneration,
+    Revocation, RevokeReason, Rotated, Session, SessionSummary, Subject,
 };
-pub use sessions::{Builder, Sessions};
+pub use sessions::{Attributes, Builder, Changes, Sessions};
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{MemoryStore, SessionStore};

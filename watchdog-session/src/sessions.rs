@@ -1,16 +1,21 @@
 //! The façade: issue, authenticate, rotate, revoke.
 
+mod attributes;
 mod authenticate;
+mod bound;
 mod builder;
+mod bulk;
+mod deny;
 mod issue;
+mod regenerate;
 mod rotate;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use watchdog_core::audit::Client;
-use watchdog_core::{Clock, KeyRing};
+use watchdog_core::audit::{Actor, Client};
+use watchdog_core::{AuditSink, Clock, KeyRing};
 
 use crate::access::{AccessKeys, Claims};
 use crate::client::Binding;
@@ -21,11 +26,15 @@ use crate::health::SessionHealth;
 use crate::place::{Locator, Place, SessionId};
 use crate::pump::Pump;
 use crate::record::{Identity, Millis};
-use crate::session::{Credential, Issued, RevokeReason, Rotated, Session, Subject};
+use crate::session::{Credential, Facts, Issued, Revocation, Rotated, Session, Subject};
 use crate::store::{Life, Outbox, Revoke, SessionStore};
 use crate::telemetry;
 use crate::token::{AccessToken, TokenKeys};
 
+use attributes::AttributeKeys;
+use bound::Mismatches;
+
+pub use attributes::{Attributes, Changes};
 pub use builder::Builder;
 
 /// Issues, authenticates, rotates and revokes sessions.
@@ -47,8 +56,12 @@ struct Inner {
     events: Arc<EventKeys>,
     /// `None` without an audit sink: then nothing is written that nobody would read.
     pump: Option<Arc<Pump>>,
+    /// Where denied actions are reported, and all that is no session's.
+    audit: Option<Arc<dyn AuditSink>>,
+    attributes: AttributeKeys,
     /// Sessions whose use is being noted just now.
     touching: Mutex<HashSet<SessionId>>,
+    mismatches: Mismatches,
 }
 
 impl Sessions {
@@ -57,13 +70,13 @@ impl Sessions {
         Builder::new(keys)
     }
 
-    /// Issues a session after a login. Sessions of the user beyond the concurrent limit end, the
-    /// oldest first. One round trip.
+    /// Issues a session after a login. Beyond the concurrent limit other sessions of the user end,
+    /// or this one is refused, as the policy says. One round trip.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] when the subject is out of bounds, [`ErrorKind::Unavailable`] when
-    /// the store does not answer.
+    /// [`ErrorKind::Misuse`] when the subject is out of bounds, [`ErrorKind::TooManySessions`] when
+    /// the policy refuses it, [`ErrorKind::Unavailable`] when the store does not answer.
     pub async fn issue(&self, subject: Subject, client: &Client) -> Result<Issued> {
         let started = Instant::now();
         let result = self.inner.issue(subject, client).await;
@@ -76,9 +89,9 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`] and
-    /// [`ErrorKind::ClientMismatch`] refuse the token; [`ErrorKind::Unavailable`] says nothing
-    /// about it.
+    /// [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`],
+    /// [`ErrorKind::ClientMismatch`] and [`ErrorKind::StepUpRequired`] refuse the token;
+    /// [`ErrorKind::Unavailable`] says nothing about it.
     pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Session> {
         let started = Instant::now();
         let result = Inner::authenticate(&self.inner, token, client).await;
@@ -108,8 +121,8 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ErrorKind::Reused`], [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`],
-    /// [`ErrorKind::ClientMismatch`] and [`ErrorKind::LimitReached`] refuse the token;
-    /// [`ErrorKind::Unavailable`] says nothing about it.
+    /// [`ErrorKind::ClientMismatch`], [`ErrorKind::StepUpRequired`] and [`ErrorKind::LimitReached`]
+    /// refuse the token; [`ErrorKind::Unavailable`] says nothing about it.
     pub async fn rotate(&self, refresh_token: &str, client: &Client) -> Result<Rotated> {
         let started = Instant::now();
         let result = self.inner.rotate(refresh_token, client).await;
@@ -122,12 +135,14 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] when the store does not answer: the session may live on.
-    pub async fn revoke(&self, session: &Session, reason: RevokeReason) -> Result<bool> {
+    pub async fn revoke(&self, session: &Session, why: impl Into<Revocation>) -> Result<bool> {
         let started = Instant::now();
+        let why = why.into();
         let result = match session.place() {
-            Some(place) => self.inner.revoke(place, reason, &session.client).await,
+            Some(place) => self.inner.revoke(place, &why, session.caller()).await,
             None => {
-                self.inner.find_and_revoke(&session.user, session.id, reason, &session.client).await
+                let (user, id) = (session.user(), session.id());
+                self.inner.find_and_revoke(user, id, &why, session.caller()).await
             }
         };
         telemetry::operation("revoke", started, &result);
@@ -145,11 +160,11 @@ impl Sessions {
         &self,
         user: &str,
         id: SessionId,
-        reason: RevokeReason,
+        why: impl Into<Revocation>,
         client: &Client,
     ) -> Result<bool> {
         let started = Instant::now();
-        let result = self.inner.find_and_revoke(user, id, reason, client).await;
+        let result = self.inner.find_and_revoke(user, id, &why.into(), client).await;
         telemetry::operation("revoke", started, &result);
         result
     }
@@ -204,24 +219,33 @@ impl Inner {
     }
 
     fn binding(&self) -> Binding {
-        Binding { same_ip: self.config.enforce_same_ip, same_agent: self.config.enforce_same_agent }
+        Binding {
+            ip: self.config.effective_ip_binding(),
+            agent: self.config.effective_agent_binding(),
+        }
     }
 
     fn outbox(&self, client: &Client) -> Result<Option<Outbox>> {
+        self.outbox_by(client, None)
+    }
+
+    /// What events carry, with whose act they are when that is not the user's.
+    fn outbox_by(&self, client: &Client, by: Option<&Actor>) -> Result<Option<Outbox>> {
         match &self.pump {
-            Some(_) => self.events.outbox(client, self.now()).map(Some),
+            Some(_) => self.events.outbox(client, by, self.now()).map(Some),
             None => Ok(None),
         }
     }
 
     /// Before a call that may leave events.
-    fn waking(&self, place: Place) -> Waking<'_> {
-        Waking { pump: self.pump.as_ref(), bucket: place.location.bucket }
+    fn waking(&self, bucket: u16) -> Waking<'_> {
+        Waking { pump: self.pump.as_ref(), bucket }
     }
 
-    async fn revoke(&self, place: Place, reason: RevokeReason, client: &Client) -> Result<bool> {
-        let request = Revoke { place, reason: reason.as_str(), outbox: self.outbox(client)? };
-        let _waking = self.waking(place);
+    async fn revoke(&self, place: Place, why: &Revocation, client: &Client) -> Result<bool> {
+        let outbox = self.outbox_by(client, why.by.as_ref())?;
+        let request = Revoke { place, reason: why.reason.as_str(), outbox };
+        let _waking = self.waking(place.location.bucket);
         let revoked = self.store.revoke(&request).await?;
         Ok(revoked.was == Life::Alive)
     }
@@ -230,28 +254,26 @@ impl Inner {
         &self,
         user: &str,
         session: SessionId,
-        reason: RevokeReason,
+        why: &Revocation,
         client: &Client,
     ) -> Result<bool> {
         for location in self.locator.all(user) {
-            if self.revoke(Place { location, session }, reason, client).await? {
+            if self.revoke(Place { location, session }, why, client).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn session(&self, place: Place, identity: Identity, client: &Client) -> Session {
-        Session {
-            id: place.session,
-            user: identity.user,
-            roles: identity.roles,
-            created_at: timestamp(identity.created_at),
-            expires_at: timestamp(identity.absolute_deadline),
-            credential: Credential::SessionToken,
-            location: Some(place.location),
-            client: client.clone(),
-        }
+    fn session(
+        &self,
+        place: Place,
+        identity: Identity,
+        last_seen: Millis,
+        client: &Client,
+    ) -> Session {
+        let facts = Arc::new(identity.into_facts(place));
+        Session::new(facts, last_seen, Credential::SessionToken, client)
     }
 
     /// A new access token, which never outlives its session, and its lifetime in whole seconds.
@@ -264,20 +286,22 @@ impl Inner {
         watchdog_core::fill_random(&mut random)?;
         let lifetime = jittered(self.config.access_token_lifetime.as_secs(), random[0]);
         let issued_at = now / 1000;
-        let deadline = u64::try_from(session.expires_at.as_second()).unwrap_or(0);
+        let deadline = u64::try_from(session.expires_at().as_second()).unwrap_or(0);
         let expires_at = (issued_at + lifetime).min(deadline);
         let claims = Claims {
             iss: self.access.issuer().to_owned(),
             aud: self.access.audience().to_owned(),
-            sub: session.user.clone(),
-            sid: session.id,
-            roles: session.roles.clone(),
+            sub: session.user().to_owned(),
+            sid: session.id(),
+            roles: session.roles().to_owned(),
             iat: issued_at,
             nbf: issued_at,
             exp: expires_at,
             jti: SessionId::from_bytes(random).to_string(),
-            auth_time: u64::try_from(session.created_at.as_second()).unwrap_or(0),
-            iat_ms: now,
+            auth_time: u64::try_from(session.auth_time().as_second()).unwrap_or(0),
+            // Never before the session: a session that began in the very millisecond of a
+            // revocation, or right after it, counts as later than that.
+            iat_ms: now.max(u64::try_from(session.created_at().as_millisecond()).unwrap_or(0)),
         };
         let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
         Ok((self.access.mint(&claims)?, lifetime))
@@ -285,16 +309,23 @@ impl Inner {
 
     fn authenticate_access(&self, token: &str) -> Result<Session> {
         let claims = self.access.check(token, self.now())?;
-        Ok(Session {
+        let auth_time = timestamp(claims.auth_time.saturating_mul(1000));
+        let facts = Facts {
             id: claims.sid,
             user: claims.sub,
             roles: claims.roles,
-            created_at: timestamp(claims.auth_time.saturating_mul(1000)),
+            created_at: auth_time,
+            auth_time,
             expires_at: timestamp(claims.exp.saturating_mul(1000)),
-            credential: Credential::AccessToken,
+            idle_timeout: 0,
+            label: None,
+            level: None,
             location: None,
-            client: Client::unknown(),
-        })
+            origin: None,
+            issued_to: Client::unknown(),
+        };
+        let (facts, caller) = (Arc::new(facts), Client::unknown());
+        Ok(Session::new(facts, claims.iat_ms, Credential::AccessToken, &caller))
     }
 
     fn with_touching<T>(&self, change: impl FnOnce(&mut HashSet<SessionId>) -> T) -> T {

@@ -4,31 +4,48 @@
 //! it. [`model`](crate::model) says in pure Rust what each call does; a store for another engine
 //! applies it inside a transaction and runs [`session_store_tests!`](crate::session_store_tests).
 
+mod attribute;
+mod bulk;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
 mod server_time;
+mod succession;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
 
+use crate::config::LimitPolicy;
 use crate::error::Result;
 use crate::place::{Location, Place, SessionId};
 use crate::record::Millis;
 use crate::rotation::{Presented, Rules, Verdict};
 
+pub use attribute::{
+    Change, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTE_NAME_BYTES, MAX_ATTRIBUTES, MAX_REMEMBERED_UPDATES,
+    StoredAttribute, StoredAttributes, UPDATE_MEMORY, Update, UpdateOutcome, Updated,
+};
+pub use bulk::{EverybodyRevoked, Listing, RevokeAll, RevokeEverybody, RevokedAll};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub use succession::{Regenerate, RegenerateOutcome, Regenerated, Report, Reported};
+
+/// How old a process's knowledge of the stamp that revokes everybody may be, in milliseconds.
+pub const GLOBAL_STALENESS: Millis = 1000;
+/// How long a revocation is marked for those who check access tokens without asking, in
+/// milliseconds: no access token lives longer.
+pub const MARKER_LIFE: Millis = 3_600_000;
 
 /// A place for sessions.
 ///
-/// All calls but [`create`](Self::create) find their record gone rather than make one. All calls
-/// may be repeated verbatim, as a client does that lost an answer: the second does nothing.
-/// Cancelling a call leaves it done or not done, never half.
+/// All calls but [`create`](Self::create) find their record gone rather than make one;
+/// [`regenerate`](Self::regenerate) makes one only in exchange for a living one. All calls may be
+/// repeated verbatim, as a client does that lost an answer: the second does nothing. Cancelling a
+/// call leaves it done or not done, never half.
 ///
 /// # Errors
 ///
@@ -43,8 +60,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// The time by the store's clock as far as it is known without asking.
     fn now(&self) -> Option<Millis>;
 
-    /// Stores a new session, removes the user's expired ones, and evicts the oldest beyond the
-    /// limit.
+    /// Stores a new session, removes the user's expired ones, and beyond the limit evicts others or
+    /// refuses it, as the policy says.
     async fn create(&self, request: &Create) -> Result<Created>;
 
     /// Reads one record.
@@ -59,6 +76,28 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Removes one session.
     async fn revoke(&self, request: &Revoke) -> Result<Revoked>;
+
+    /// Exchanges a living session for another one of the same user, with its attributes.
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated>;
+
+    /// Removes all sessions of a user, or all but one.
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll>;
+
+    /// Ends all sessions of all users that began before. When it answers, no call of any process
+    /// accepts one of them.
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked>;
+
+    /// Reads all records of a user.
+    async fn list(&self, location: Location) -> Result<Listing>;
+
+    /// Reads the attributes of a session. It says nothing about whether the session lives.
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes>;
+
+    /// Changes attributes of a living session.
+    async fn update(&self, request: &Update) -> Result<Updated>;
+
+    /// Reports something about a living session.
+    async fn report(&self, request: &Report) -> Result<Reported>;
 
     /// The events of a bucket that are not acknowledged, oldest first, after a handle.
     async fn events(
@@ -100,6 +139,8 @@ pub struct Create {
     pub record: Vec<u8>,
     /// Most sessions of the user.
     pub limit: u32,
+    /// What happens beyond it.
+    pub policy: LimitPolicy,
     /// How far its creation time may be from the store's, in milliseconds.
     pub tolerance: Millis,
     /// What its events carry.
@@ -126,6 +167,14 @@ pub enum Created {
         now: Millis,
         /// The creation time must be later than this.
         floor: Millis,
+    },
+    /// The user holds as many sessions as allowed, and the policy is to refuse another. Expired
+    /// ones are removed; nothing is stored.
+    Refused {
+        /// The store's time.
+        now: Millis,
+        /// How many living sessions there are.
+        held: u32,
     },
     /// Another session has this id. Nothing changed.
     Taken {

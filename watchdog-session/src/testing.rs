@@ -23,10 +23,14 @@ mod suite;
 
 use watchdog_core::fill_random;
 
+use crate::config::LimitPolicy;
 use crate::place::{BUCKETS, Location, Place, SessionId};
 use crate::record::{Common, HEADER_BYTES, Header, Millis, VERSION};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules};
-use crate::store::{Create, Event, Outbox, Revoke, Rotate, SessionStore, Touch};
+use crate::store::{
+    Change, Create, Event, Outbox, Regenerate, Report, Revoke, RevokeAll, Rotate, SessionStore,
+    Touch, Update,
+};
 
 pub use suite::*;
 
@@ -166,6 +170,7 @@ impl Sample {
             place: self.place,
             record: self.record(),
             limit,
+            policy: LimitPolicy::EvictOldest,
             tolerance: 60_000,
             outbox: Some(outbox()),
         }
@@ -179,17 +184,17 @@ impl Sample {
     /// The call that presents the token of a generation, from the client that did the last
     /// rotation.
     pub fn rotate(&self, generation: u32) -> Rotate {
-        let mut nonce = [0; 8];
-        fill_random(&mut nonce).unwrap();
         let presented = Presented {
             generation,
             digest: digest(generation),
             successor: digest(generation + 1),
             client: [7; 16],
-            nonce,
+            nonce: nonce(),
             made_at: Millis::MAX,
             ip: None,
-            agent: None,
+            agent_tag: [6; 16],
+            bind_agent: false,
+            family: 0,
         };
         let rules = Rules { rotate: true, grace: 10_000, grace_limit: GRACE_LIMIT };
         Rotate { place: self.place, presented, rules, outbox: Some(outbox()) }
@@ -199,6 +204,71 @@ impl Sample {
     pub fn revoke(&self) -> Revoke {
         Revoke { place: self.place, reason: "logout", outbox: Some(outbox()) }
     }
+
+    /// A session that can take its place: a new id, and all else the same.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let session = SessionId::random().unwrap();
+        let mut successor = self.clone();
+        successor.place.session = session;
+        successor.header.secret_digest[..16].copy_from_slice(session.as_bytes());
+        successor
+    }
+
+    /// The call that exchanges it for another.
+    pub fn regenerate(&self, successor: &Self) -> Regenerate {
+        Regenerate {
+            place: self.place,
+            session: successor.place.session,
+            record: successor.record(),
+            outbox: Some(outbox()),
+        }
+    }
+
+    /// The call that ends all sessions of its user.
+    pub fn revoke_all(&self) -> RevokeAll {
+        RevokeAll {
+            location: self.place.location,
+            except: None,
+            reason: "administrator",
+            nonce: nonce(),
+            outbox: Some(outbox()),
+        }
+    }
+
+    /// The call that ends all other sessions of its user.
+    pub fn revoke_others(&self) -> RevokeAll {
+        RevokeAll { except: Some(self.place.session), ..self.revoke_all() }
+    }
+
+    /// The call that changes some attributes, whatever they were.
+    pub fn update(&self, changes: &[(&str, Option<&[u8]>)]) -> Update {
+        let changes = changes.iter().map(|(name, value)| Change {
+            name: (*name).to_owned(),
+            expected: None,
+            value: value.map(<[u8]>::to_vec),
+        });
+        Update {
+            place: self.place,
+            expected: None,
+            clear: false,
+            changes: changes.collect(),
+            nonce: nonce(),
+            outbox: Some(outbox()),
+        }
+    }
+
+    /// The call that reports something about it.
+    pub fn report(&self) -> Report {
+        let details = vec![("part", "ip".to_owned()), ("action", "log".to_owned())];
+        Report { place: self.place, action: "binding_mismatch", details, outbox: Some(outbox()) }
+    }
+}
+
+fn nonce() -> [u8; 8] {
+    let mut nonce = [0; 8];
+    fill_random(&mut nonce).unwrap();
+    nonce
 }
 
 /// What events carry, with a seed of its own.

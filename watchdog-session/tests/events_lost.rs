@@ -11,10 +11,12 @@ use watchdog_core::health::CheckReport;
 use watchdog_core::testing::RecordingSink;
 use watchdog_session::record::Millis;
 use watchdog_session::store::{
-    Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, StoredEvent, Touch, Touched,
+    Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
+    Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, StoredAttributes,
+    StoredEvent, Touch, Touched, Update, Updated,
 };
 use watchdog_session::{
-    Client, Error, ErrorKind, MemoryStore, Place, Result, RevokeReason, SessionConfig,
+    Client, Error, ErrorKind, Location, MemoryStore, Place, Result, RevokeReason, SessionConfig,
     SessionStore, Sessions, Subject,
 };
 
@@ -64,6 +66,27 @@ impl SessionStore for Lossy {
     }
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         lossy!(self.revoke(request))
+    }
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+        lossy!(self.regenerate(request))
+    }
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+        lossy!(self.revoke_all(request))
+    }
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
+        lossy!(self.revoke_everybody(request))
+    }
+    async fn list(&self, location: Location) -> Result<Listing> {
+        self.store.list(location).await
+    }
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+        self.store.attributes(place).await
+    }
+    async fn update(&self, request: &Update) -> Result<Updated> {
+        lossy!(self.update(request))
+    }
+    async fn report(&self, request: &Report) -> Result<Reported> {
+        lossy!(self.report(request))
     }
     async fn events(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
         self.store.events(bucket, after, n).await

@@ -15,7 +15,8 @@ use crate::token::digest_of;
 const MOST_TOUCHING: usize = 4096;
 
 impl Inner {
-    pub(super) async fn authenticate(
+    /// The session of a session token. One whose client makes a new authentication due says so.
+    pub(super) async fn recognise(
         self: &Arc<Self>,
         token: &str,
         client: &Client,
@@ -35,14 +36,16 @@ impl Inner {
         if header.common.is_expired(reading.now) {
             self.settle_expiry(place, client).await?;
         }
-        if !self.binding().allows(&identity.client(), client) {
-            return Err(Error::new(ErrorKind::ClientMismatch, "session of another client"));
-        }
+        let is_step_up_required = match self.binding().judge(&identity.client(), client) {
+            Some(mismatch) => self.settle_mismatch(place, mismatch, client).await?,
+            None => false,
+        };
         let unnoted = reading.now.saturating_sub(header.common.last_seen);
-        if unnoted >= self.touch_interval() {
+        if unnoted >= self.touch_interval() && !is_step_up_required {
             self.touch_later(place, client);
         }
-        Ok(self.session(place, identity, client))
+        let session = self.session(place, identity, header.common.last_seen, client);
+        Ok(session.with_step_up_required(is_step_up_required))
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.
@@ -57,7 +60,7 @@ impl Inner {
     async fn touch(&self, place: Place, client: &Client) -> Result<Life> {
         let outbox = self.outbox(client)?;
         let request = Touch { place, interval: self.touch_interval(), outbox };
-        let waking = self.waking(place);
+        let waking = self.waking(place.location.bucket);
         let touched = self.store.touch(&request).await?;
         if touched.life == Life::Alive {
             waking.cancel();

@@ -3,6 +3,8 @@ use std::sync::{Arc, Mutex};
 
 use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
+use super::attributes::AttributeKeys;
+use super::bound::Mismatches;
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
 use crate::config::SessionConfig;
@@ -97,8 +99,9 @@ impl<'a> Builder<'a> {
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
         let events = Arc::new(EventKeys::new(&self.keys.encryption)?);
-        let pump = self
-            .audit
+        let audit = self.audit;
+        let pump = audit
+            .clone()
             .map(|sink| Arc::new(Pump::new(Arc::clone(&store), sink, Arc::clone(&events))));
         let inner = Inner {
             locator: Locator::new(&self.keys.secret)?,
@@ -109,7 +112,10 @@ impl<'a> Builder<'a> {
             clock,
             events,
             pump,
+            audit,
+            attributes: AttributeKeys::new(&self.keys.encryption)?,
             touching: Mutex::new(HashSet::new()),
+            mismatches: Mismatches::default(),
         };
         Ok(Sessions { inner: Arc::new(inner) })
     }

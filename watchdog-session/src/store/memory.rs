@@ -1,18 +1,22 @@
 //! Sessions in the memory of this process.
 
-use std::collections::{BTreeMap, HashMap};
+mod events;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
 use watchdog_core::{Clock, SystemClock};
 
+use self::events::MemoryOutbox;
 use super::{
-    Create, Created, Event, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore,
-    StoredEvent, Touch, Touched,
+    Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
+    Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, SessionStore,
+    StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
 };
 use crate::error::Result;
-use crate::model::{Effect, UserSessions};
+use crate::model::{Effect, Everybody, UserSessions};
 use crate::place::{Location, Place};
 use crate::record::Millis;
 
@@ -32,8 +36,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct State {
     users: HashMap<Location, UserSessions>,
-    events: HashMap<u16, BTreeMap<u64, Event>>,
-    last_event: u64,
+    everybody: Everybody,
+    outbox: MemoryOutbox,
     sweep_at: usize,
 }
 
@@ -47,8 +51,8 @@ impl MemoryStore {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let state = State {
             users: HashMap::new(),
-            events: HashMap::new(),
-            last_event: 0,
+            everybody: Everybody::default(),
+            outbox: MemoryOutbox::default(),
             sweep_at: FIRST_SWEEP,
         };
         Self { clock, state: Mutex::new(state) }
@@ -64,22 +68,28 @@ impl MemoryStore {
 
     fn change<T>(
         &self,
-        place: &Place,
+        location: Location,
         change: impl FnOnce(&mut UserSessions, Millis) -> Result<Effect<T>>,
     ) -> Result<T> {
         let mut state = self.state();
         let now = self.time();
-        let user = state.user(place.location, now);
+        let user = state.user(location, now);
         let (answer, events) = change(user, now)?;
         if user.records.is_empty() && user.expires_at == 0 {
-            state.users.remove(&place.location);
+            state.users.remove(&location);
         }
-        for event in events {
-            state.last_event += 1;
-            let handle = state.last_event;
-            state.events.entry(place.location.bucket).or_default().insert(handle, event);
-        }
+        state.outbox.add(location.bucket, events);
         Ok(answer)
+    }
+
+    /// Looks at a user, an empty one when there is none.
+    fn look<T>(&self, location: Location, look: impl FnOnce(&UserSessions, Millis) -> T) -> T {
+        let state = self.state();
+        let now = self.time();
+        match state.users.get(&location).filter(|user| now < user.expires_at) {
+            Some(user) => look(user, now),
+            None => look(&state.nobody(), now),
+        }
     }
 }
 
@@ -89,11 +99,16 @@ impl State {
             self.users.retain(|_, user| now < user.expires_at);
             self.sweep_at = FIRST_SWEEP.max(self.users.len() * 2);
         }
+        let nobody = self.nobody();
         let user = self.users.entry(location).or_default();
         if now >= user.expires_at {
-            *user = UserSessions::default();
+            *user = nobody;
         }
         user
+    }
+
+    fn nobody(&self) -> UserSessions {
+        UserSessions { everybody: self.everybody.not_before, ..UserSessions::default() }
     }
 }
 
@@ -114,29 +129,58 @@ impl SessionStore for MemoryStore {
     }
 
     async fn create(&self, request: &Create) -> Result<Created> {
-        self.change(&request.place, |user, now| Ok(user.create(request, now)))
+        self.change(request.place.location, |user, now| Ok(user.create(request, now)))
     }
 
     async fn read(&self, place: &Place) -> Result<Reading> {
-        let state = self.state();
-        let now = self.time();
-        let user = state.users.get(&place.location).filter(|user| now < user.expires_at);
-        Ok(match user {
-            Some(user) => user.read(place, now),
-            None => Reading { record: None, not_before: 0, now },
-        })
+        Ok(self.look(place.location, |user, now| user.read(place, now)))
     }
 
     async fn touch(&self, request: &Touch) -> Result<Touched> {
-        self.change(&request.place, |user, now| Ok(user.touch(request, now)))
+        self.change(request.place.location, |user, now| Ok(user.touch(request, now)))
     }
 
     async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
-        self.change(&request.place, |user, now| user.rotate(request, now))
+        self.change(request.place.location, |user, now| user.rotate(request, now))
     }
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
-        self.change(&request.place, |user, now| Ok(user.revoke(request, now)))
+        self.change(request.place.location, |user, now| Ok(user.revoke(request, now)))
+    }
+
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+        self.change(request.place.location, |user, now| Ok(user.regenerate(request, now)))
+    }
+
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+        self.change(request.location, |user, now| Ok(user.revoke_all(request, now)))
+    }
+
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
+        let mut state = self.state();
+        let (answer, events) = state.everybody.revoke(request, self.time());
+        let not_before = state.everybody.not_before;
+        for user in state.users.values_mut() {
+            user.everybody = not_before;
+        }
+        state.outbox.add(0, events);
+        Ok(answer)
+    }
+
+    async fn list(&self, location: Location) -> Result<Listing> {
+        Ok(self.look(location, UserSessions::list))
+    }
+
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+        Ok(self.look(place.location, |user, _| user.attributes(place)))
+    }
+
+    async fn update(&self, request: &Update) -> Result<Updated> {
+        self.change(request.place.location, |user, now| Ok(user.update(request, now)))
+    }
+
+    async fn report(&self, request: &Report) -> Result<Reported> {
+        self.change(request.place.location, |user, now| Ok(user.report(request, now)))
     }
 
     async fn events(
@@ -145,29 +189,11 @@ impl SessionStore for MemoryStore {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>> {
-        let after = after.and_then(|handle| handle.parse::<u64>().ok()).unwrap_or(0);
-        let state = self.state();
-        let waiting =
-            state.events.get(&bucket).into_iter().flat_map(|events| events.range(after + 1..));
-        Ok(waiting
-            .take(limit as usize)
-            .map(|(handle, event)| StoredEvent {
-                handle: handle.to_string(),
-                event: Some(event.clone()),
-            })
-            .collect())
+        Ok(self.state().outbox.peek(bucket, after, limit))
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
-        let mut state = self.state();
-        if let Some(events) = state.events.get_mut(&bucket) {
-            for handle in handles.iter().filter_map(|handle| handle.parse().ok()) {
-                events.remove(&handle);
-            }
-            if events.is_empty() {
-                state.events.remove(&bucket);
-            }
-        }
+        self.state().outbox.acknowledge(bucket, handles);
         Ok(())
     }
 

@@ -303,7 +303,7 @@ pub async fn a_refused_token_changes_nothing(store: &dyn SessionStore) {
     stored(store, &sample).await;
     let (mut ip, mut agent) = (sample.rotate(0), sample.rotate(0));
     ip.presented.ip = Some([9; 16]);
-    agent.presented.agent = Some([9; 16]);
+    (agent.presented.agent_tag, agent.presented.bind_agent) = ([9; 16], true);
     for request in [ip, agent] {
         let reply = store.rotate(&request).await.unwrap();
         assert_eq!((reply.verdict, reply.record), (Verdict::Mismatch, None));
@@ -311,7 +311,7 @@ pub async fn a_refused_token_changes_nothing(store: &dyn SessionStore) {
     assert_eq!(verdict(store, &sample, 9).await, Verdict::Ahead);
     assert_eq!(record_of(store, &sample).await, Some(sample.record()));
     let mut home = sample.rotate(0);
-    (home.presented.ip, home.presented.agent) = (Some([5; 16]), Some([6; 16]));
+    (home.presented.ip, home.presented.bind_agent) = (Some([5; 16]), true);
     assert_eq!(store.rotate(&home).await.unwrap().verdict, Verdict::Rotated);
     assert_eq!(actions(store, &sample).await, ["issued", "rotated"]);
 }
