@@ -7,11 +7,13 @@
 mod rig;
 
 mod at_rest;
+mod attributes;
 mod availability;
 mod ids;
 mod limit;
 mod lost;
 mod races;
 mod refreshes;
+mod regeneration;
 mod theft;
 mod time;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Barrier;
-use watchdog_session::store::Life;
+use watchdog_session::store::{Life, RegenerateOutcome, UpdateOutcome};
 use watchdog_session::testing::{Sample, random_location, time_of};
 use watchdog_session::{ErrorKind, RedisStore, RevokeReason, SessionConfig, SessionStore, Verdict};
 use watchdog_storage::testing::proxy::{Fault, FaultProxy};
-use watchdog_storage::testing::redis::{Control, RedisServer, is_available, shared};
+use watchdog_storage::testing::redis::{Control, RedisServer, Reply, is_available, shared};
 
 use crate::rig::{Dice, Rig, client, connect, sessions_in};
 
@@ -20,6 +20,14 @@ enum Write {
     Rotate,
     /// The login that made the session, once more.
     Login,
+    Update,
+    Regenerate,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    One,
+    All,
 }
 
 /// A slow process (its calls are on their way for some milliseconds) and a quick one.
@@ -46,6 +54,11 @@ impl Field {
         let location = sample.place.location;
         format!("{}:u:{{{}}}:{}", self.prefix, location.bucket, location.user_text())
     }
+
+    fn data_keys(&self, sample: &Sample) -> String {
+        let location = sample.place.location;
+        format!("{}:d:{{{}}}:{}:*", self.prefix, location.bucket, location.user_text())
+    }
 }
 
 async fn write(store: &RedisStore, sample: &Sample, kind: Write) -> bool {
@@ -56,12 +69,20 @@ async fn write(store: &RedisStore, sample: &Sample, kind: Write) -> bool {
             store.create(&sample.create(100)).await.unwrap();
             false
         }
+        Write::Update => {
+            let update = sample.update(&[("cart", Some(b"three things"))]);
+            matches!(store.update(&update).await.unwrap().outcome, UpdateOutcome::Done { .. })
+        }
+        Write::Regenerate => {
+            let regenerate = sample.regenerate(&sample.successor());
+            store.regenerate(&regenerate).await.unwrap().outcome == RegenerateOutcome::Done
+        }
     }
 }
 
 /// Writes race with the end of the session, on a random schedule. Once the end is acknowledged, no
 /// reader sees the session again, however late the writes arrive.
-async fn never_comes_back(kinds: &[Write]) {
+async fn never_comes_back(kinds: &[Write], end: End) {
     let Some(server) = shared() else { return };
     let field = Field::new(server).await;
     let mut control = server.control();
@@ -87,7 +108,10 @@ async fn never_comes_back(kinds: &[Write]) {
             .collect();
         barrier.wait().await;
         tokio::time::sleep(Duration::from_micros(dice.roll(5000))).await;
-        field.quick.revoke(&sample.revoke()).await.unwrap();
+        match end {
+            End::One => drop(field.quick.revoke(&sample.revoke()).await.unwrap()),
+            End::All => drop(field.quick.revoke_all(&sample.revoke_all()).await.unwrap()),
+        }
         assert_eq!(field.quick.read(&sample.place).await.unwrap().record, None, "seed {seed}");
         for task in tasks {
             let found_alive = task.await.unwrap();
@@ -95,6 +119,8 @@ async fn never_comes_back(kinds: &[Write]) {
             assert_eq!(field.quick.read(&sample.place).await.unwrap().record, None, "seed {seed}");
         }
         assert!(sessions_in(&mut control, &field.key(&sample)).is_empty(), "seed {seed}");
+        let left = control.command(&["KEYS", &field.data_keys(&sample)]).unwrap();
+        assert_eq!(left, Reply::List(Vec::new()), "seed {seed}: attributes without a session");
     }
     assert!(after > 0, "no write came late");
     if !matches!(kinds, [Write::Login]) {
@@ -105,23 +131,36 @@ async fn never_comes_back(kinds: &[Write]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t06_no_write_in_flight_brings_back_a_session_that_logged_out() {
-    never_comes_back(&[Write::Touch, Write::Rotate, Write::Login]).await;
+    let all = [Write::Touch, Write::Rotate, Write::Login, Write::Update];
+    never_comes_back(&all, End::One).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t06_an_update_in_flight_does_not_bring_back_a_session_or_its_attributes() {
+    never_comes_back(&[Write::Update], End::One).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t06_a_login_that_arrives_again_after_the_logout_brings_nothing_back() {
-    never_comes_back(&[Write::Login]).await;
+    never_comes_back(&[Write::Login], End::One).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t07_no_write_in_flight_survives_the_end_of_all_sessions() {
+    let all = [Write::Touch, Write::Rotate, Write::Login, Write::Update, Write::Regenerate];
+    never_comes_back(&all, End::All).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t07_a_touch_in_flight_does_not_bring_back_a_revoked_session() {
-    never_comes_back(&[Write::Touch]).await;
+    never_comes_back(&[Write::Touch], End::All).await;
 }
 
 /// keycloak#51312: a refresh in flight undid the revocation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t08_a_refresh_in_flight_does_not_bring_back_a_revoked_session() {
-    never_comes_back(&[Write::Rotate]).await;
+    never_comes_back(&[Write::Rotate], End::One).await;
+    never_comes_back(&[Write::Rotate], End::All).await;
 }
 
 /// Signs of life race with the idle timeout: whoever is told that a session is over is the last to

@@ -40,9 +40,12 @@ struct Browser {
 
 impl Browser {
     async fn run(mut self, calls: u64) -> Self {
-        while self.counts.calls.load(Ordering::Relaxed) < calls {
+        let mut is_answered = true;
+        // A burst that ran and got no answer is asked about once more.
+        while self.counts.calls.load(Ordering::Relaxed) < calls || !is_answered {
             let answers = self.burst().await;
-            if answers.is_empty() {
+            is_answered = !answers.is_empty();
+            if !is_answered {
                 continue;
             }
             let first = answers[0].refresh_token.expose().to_owned();
@@ -102,7 +105,7 @@ async fn trouble(proxy: Arc<FaultProxy>, mut dice: Dice) {
                 .set(Fault::Delay { to_server: millis(&mut dice), to_client: millis(&mut dice) }),
             _ => proxy.set(Fault::Forward),
         }
-        tokio::time::sleep(Duration::from_millis(3 + dice.roll(15))).await;
+        tokio::time::sleep(Duration::from_millis(20 + dice.roll(40))).await;
     }
 }
 
@@ -119,7 +122,7 @@ async fn t10_lost_doubled_and_reordered_refreshes_are_never_taken_for_theft() {
     // One process sits beside Redis; one repeats a call by itself, one leaves that to the browser.
     let mut processes = vec![rig.peer(&server.url(), |_| ()).await];
     let (mut proxies, mut troubles) = (Vec::new(), Vec::new());
-    for attempts in [1, 3] {
+    for attempts in [1, 2] {
         let proxy = Arc::new(FaultProxy::start(server.port()).await.unwrap());
         let url = format!("redis://127.0.0.1:{}", proxy.port());
         let process = rig.peer(&url, |redis| {
