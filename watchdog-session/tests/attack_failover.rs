@@ -1,7 +1,7 @@
 //! Primaries die while sessions are in use: what was acknowledged and replicated holds, nobody is
 //! taken for a thief, and the outage ends.
 
-#![expect(clippy::unwrap_used, reason = "tests state what they expect")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests state what they expect")]
 #![expect(clippy::print_stdout, reason = "the counts are the result")]
 
 #[path = "support/failover.rs"]

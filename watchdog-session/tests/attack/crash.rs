@@ -27,23 +27,19 @@ async fn t14_child() {
     });
     let config = SessionConfig { concurrent_limit: 3, ..SessionConfig::default() };
     let rig = Rig::start(&url, config).await;
-    let tasks: Vec<_> = (0..6_u64)
-        .map(|task| {
-            let sessions = rig.sessions.clone();
-            tokio::spawn(async move {
-                let mut dice = Dice::new(u64::from(std::process::id()) * 8 + task);
-                loop {
-                    at_work(&sessions, &mut dice).await;
-                    if task == 0 {
-                        println!("{READY}");
-                    }
+    for task in 0..6_u64 {
+        let sessions = rig.sessions.clone();
+        tokio::spawn(async move {
+            let mut dice = Dice::new(u64::from(std::process::id()) * 8 + task);
+            loop {
+                at_work(&sessions, &mut dice).await;
+                if task == 0 {
+                    println!("{READY}");
                 }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
+            }
+        });
     }
+    std::future::pending::<()>().await;
 }
 
 /// One session's life, with everything that can happen in it.

@@ -150,10 +150,8 @@ async fn t20_no_forged_token_reaches_redis_or_ends_a_session() {
         let spliced = (1..own.len()).map(|at| format!("{}{}", &own[..at], &other[at..]));
         forged.extend(spliced.filter(|spliced| spliced != own && spliced != other));
     }
-    for issued in [&foreign] {
-        forged.push(issued.session_token.expose().to_owned());
-        forged.push(issued.refresh_token.expose().to_owned());
-    }
+    forged.push(foreign.session_token.expose().to_owned());
+    forged.push(foreign.refresh_token.expose().to_owned());
     let mut dice = Dice::new(20);
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     for length in [95, 122, 95, 122] {

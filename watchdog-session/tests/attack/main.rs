@@ -1,7 +1,7 @@
 //! Attacks on sessions, on a real Redis: each test carries the number that `docs/attack-tests.md`
 //! lists it under.
 
-#![expect(clippy::unwrap_used, reason = "tests state what they expect")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests state what they expect")]
 
 #[path = "../support/rig.rs"]
 mod rig;
