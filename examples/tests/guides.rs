@@ -60,20 +60,30 @@ fn links_of_the_guides_lead_somewhere() {
 }
 
 #[test]
-fn every_promise_of_the_front_page_has_its_test() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let table = readme.split("| promise | crate | test |").nth(1).unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let promised: Vec<_> = rows
-        .flat_map(|row| row.trim_end_matches(" |").rsplit('|').next().unwrap().split(','))
-        .map(|name| name.trim().trim_matches('`').to_owned())
-        .collect();
-    assert!(promised.len() > 8, "{promised:?}");
+fn every_promise_of_a_front_page_has_its_test() {
+    let root = root();
     let mut sources = String::new();
-    gather(&root(), &mut sources);
-    let missing: Vec<_> =
-        promised.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    gather(&root, &mut sources);
+    for (page, head) in [
+        ("README.md", "| promise | crate | test |"),
+        ("watchdog-session/src/lib.rs", "| what | how much | test |"),
+    ] {
+        let text = fs::read_to_string(root.join(page)).unwrap().replace("//! ", "");
+        let promised = promised(&text, head);
+        assert!(promised.len() > 8, "{page}: {promised:?}");
+        let is_missing = |name: &&String| !sources.contains(&format!("fn {name}("));
+        let missing: Vec<_> = promised.iter().filter(is_missing).collect();
+        assert!(missing.is_empty(), "{page}: {missing:?}");
+    }
+}
+
+/// The names in the last column of a table.
+fn promised(text: &str, head: &str) -> Vec<String> {
+    let table = text.split(head).nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.trim_end_matches('|').trim_end().rsplit('|').next().unwrap());
+    let names = cells.flat_map(|cell| cell.split(','));
+    names.map(|name| name.trim().trim_matches('`').to_owned()).filter(|it| !it.is_empty()).collect()
 }
 
 /// All Rust files of the workspace's crates.
