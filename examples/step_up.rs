@@ -77,8 +77,8 @@ fn router(web: &WebSessions) -> Router {
 async fn main() -> Result<(), Failure> {
     let clock = Arc::new(ManualClock::default());
     let sessions = Sessions::builder(&KeyRing::ephemeral()?)
-        .store(Arc::new(MemoryStore::with_clock(clock.clone())))
-        .clock(clock.clone())
+        .store(Arc::new(MemoryStore::with_clock(Arc::<ManualClock>::clone(&clock))))
+        .clock(Arc::<ManualClock>::clone(&clock))
         .build()?;
     let web = WebSessions::new(sessions, CookieSettings::default())?;
     let address = serve(router(&web)).await?;
