@@ -156,19 +156,39 @@ fn sentinels() -> BTreeMap<String, String> {
     let secrets = all.iter().filter_map(|name| name.strip_suffix("_FILE"));
     let secrets = secrets.filter(|name| all.iter().any(|other| other == name));
     let numbered = secrets.zip(0..);
-    numbered.map(|(name, number)| (name.to_owned(), format!("s3nt1n3l-{number:032}"))).collect()
+    let sentinel = |name: &str, number| match name {
+        "WATCHDOG_SESSION_ACCESS_TOKEN_KEY" => SIGNING_KEYS[0].to_owned(),
+        "WATCHDOG_SESSION_ACCESS_TOKEN_KEY_PREVIOUS" => SIGNING_KEYS[1].to_owned(),
+        _ => format!("s3nt1n3l-{number:032}"),
+    };
+    numbered.map(|(name, number)| (name.to_owned(), sentinel(name, number))).collect()
 }
+
+/// Two Ed25519 keys made for this test. A signing key has to be one, or nothing loads.
+const SIGNING_KEYS: [&str; 2] = [
+    "MC4CAQAwBQYDK2VwBCIEIAiZvqZpZHzg7HwIf3Avnixs45Qnq9G8EyIazfqwJr8i",
+    "MC4CAQAwBQYDK2VwBCIEIO1hCqP3E1IRF6h5wTnY3QumMcL8u1O0Qm1RIHGVsAnt",
+];
 
 /// What the secrets are set to: the one that is a URL holds its sentinel as the password.
 fn secret_variables() -> BTreeMap<String, String> {
     let value = |name: &str, sentinel: &str| match name {
         "WATCHDOG_REDIS_URL" => format!("rediss://:{sentinel}@cache.internal"),
+        "WATCHDOG_SESSION_ACCESS_TOKEN_KEY" => pem(sentinel),
+        // A key has several lines, so the list is written as JSON.
+        "WATCHDOG_SESSION_ACCESS_TOKEN_KEY_PREVIOUS" => {
+            serde_json::json!([pem(sentinel)]).to_string()
+        }
         _ => sentinel.to_owned(),
     };
     let secrets = sentinels().into_iter();
     let set = secrets.map(|(name, sentinel)| (name.clone(), value(&name, &sentinel)));
     // The password of Redis stands in its URL or here.
     set.filter(|(name, _)| name != "WATCHDOG_REDIS_PASSWORD").collect()
+}
+
+fn pem(key: &str) -> String {
+    format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n")
 }
 
 fn with_the_rest(mut set: BTreeMap<String, String>) -> BTreeMap<String, String> {

@@ -115,12 +115,15 @@ pub struct Sample {
     pub sealed: Vec<u8>,
 }
 
+/// Buckets that a case about events has to itself: the last ones.
+pub(crate) const RESERVED_BUCKETS: u16 = 16;
+
 /// A random location: the cases do not meet.
 pub fn random_location() -> Location {
     let (mut bucket, mut user) = ([0; 2], [0; 16]);
     fill_random(&mut bucket).unwrap();
     fill_random(&mut user).unwrap();
-    Location { bucket: u16::from_be_bytes(bucket) % BUCKETS, user }
+    Location { bucket: u16::from_be_bytes(bucket) % (BUCKETS - RESERVED_BUCKETS), user }
 }
 
 /// The value of a generation, as a digest.

@@ -272,12 +272,15 @@ async fn a_gap_is_made_up_for_before_anything_is_accepted() {
         loop {
             // The living session last: when it is accepted, the missed one is known.
             let living = check(&strict, &living);
-            if living == Ok(()) {
-                assert_eq!(check(&strict, &missed), Err(ErrorKind::Gone));
+            let missed = check(&strict, &missed);
+            assert_ne!(missed, Ok(()));
+            // On a busy machine more than a second of silence may lie between the two.
+            if living == Ok(()) && missed == Err(ErrorKind::Gone) {
                 break;
             }
-            assert_eq!(living, Err(ErrorKind::Unavailable));
-            assert_ne!(check(&strict, &missed), Ok(()));
+            for answer in [living, missed] {
+                assert!(matches!(answer, Ok(()) | Err(ErrorKind::Gone | ErrorKind::Unavailable)));
+            }
             assert!(restored.elapsed() < SOON, "nothing is accepted again");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

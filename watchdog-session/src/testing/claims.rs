@@ -5,7 +5,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Sample, random_location, time_of};
+use super::{RESERVED_BUCKETS, Sample, random_location, time_of};
 use crate::place::BUCKETS;
 use crate::store::{SessionStore, StoredEvent};
 
@@ -25,6 +25,7 @@ impl<'a> Events<'a> {
     /// Leaves events behind, oldest first.
     async fn leave(store: &'a dyn SessionStore, case: u16, events: u32) -> Self {
         let mut location = random_location();
+        assert!(case < RESERVED_BUCKETS);
         location.bucket = BUCKETS - 1 - case;
         for _ in 0..events {
             let sample = Sample::new(location, time_of(store).await);
