@@ -45,6 +45,7 @@
 //! | replaced token, presented 10 s later, from another network or browser family, or two generations old | session revoked, one event, in the same step |
 //! | thief in the same network with the same browser family within 10 s | gets the same successor; found out when the other one uses the replaced token after the grace period |
 //! | lost reply to a refresh, then no connection for longer than the grace period | the honest session is revoked: the old token looks stolen; raise the grace up to 60 s |
+//! | refresh that hangs on its way for up to 10 s and arrives after a later one | [`ErrorKind::Conflict`]; the session lives on |
 //! | failover that lost up to 8 rotations | repaired, with an event; beyond that the token is refused |
 //! | failover that lost a revocation | the session lives on: revoke again |
 //! | concurrent limit | never exceeded, at any instant a reader sees; counted per `SECRET_KEY` while one is rotated |
