@@ -20,7 +20,8 @@ pub enum ErrorKind {
     TooManySessions,
     /// The user has to authenticate again: the client changed, or the last time is too long ago.
     StepUpRequired,
-    /// Somebody else changed an attribute in between. Read it again and decide anew.
+    /// Somebody was faster. An attribute was changed in between: read it again and decide anew. Or a
+    /// refresh arrived after a later one of the same session: use that one's answer.
     Conflict,
     /// The user is known and not allowed.
     Forbidden,

@@ -45,6 +45,7 @@
 //! | replaced token, presented 10 s later, from another network or browser family, or two generations old | session revoked, one event, in the same step | `a_stolen_refresh_token_ends_the_session_with_exactly_one_event`, `a_token_two_generations_old_is_reuse_inside_the_grace_period_too` |
 //! | thief in the same network with the same browser family within 10 s | gets the same successor; found out when the other one uses the replaced token after the grace period | |
 //! | lost reply to a refresh | never theft within the grace period; without connection for longer the honest session is revoked: raise the grace up to 60 s | `a_lost_reply_is_never_taken_for_theft` |
+//! | refresh that hangs on its way for up to 10 s and arrives after a later one | [`ErrorKind::Conflict`]; the session lives on | `t11_a_call_that_arrives_after_its_caller_went_on_is_no_theft` |
 //! | failover that lost up to 8 rotations | repaired, with an event; beyond that the token is refused | `a_token_ahead_of_the_store_repairs_it_up_to_a_distance` |
 //! | failover that lost a revocation | the session lives on: revoke again | |
 //! | concurrent limit | never exceeded, at any instant a reader sees; counted per `SECRET_KEY` while one is rotated | `parallel_logins_never_exceed_the_limit` |
@@ -91,7 +92,7 @@
 //! # What it does not do
 //!
 //! It checks no passwords and speaks no OAuth: it begins where you know who the user is. Tokens are
-//! not bound to a key of the client (DPoP, RFC 9449): whoever copies one holds it.
+//! not bound to a key of the client (`DPoP`, RFC 9449): whoever copies one holds it.
 //!
 //! # Extending it
 //!

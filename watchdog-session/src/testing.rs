@@ -62,6 +62,7 @@ macro_rules! session_store_tests {
             a_repeated_rotation_gets_the_same_answer
             a_replaced_token_has_its_grace
             a_repeated_grace_call_is_no_reuse
+            a_call_that_a_later_one_overtook_is_no_reuse
             an_old_token_ends_the_session
             a_token_ahead_of_the_store_repairs_it
             a_refused_token_changes_nothing

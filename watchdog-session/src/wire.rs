@@ -102,7 +102,10 @@
 //! 202 sealed part
 //! ```
 //!
-//! Times are milliseconds of the store's clock. The first 36 bytes are the same in every version.
+//! Times are milliseconds of the store's clock. A refresh carries along when it was made, by the
+//! process' idea of that clock; the script believes up to 10 s, within which it is served from the
+//! grace period that it was made in, and made before the last rotation it is `late` instead of
+//! `reuse`. The first 36 bytes are the same in every version.
 //! Flag 1: the last step was a repair. Flags 2 and 4: the last rotation came over IPv4, over IPv6.
 //! The three client fields are `HMAC(K, label | 0 | value)` cut to 16 bytes, with `K` the key of the
 //! chain and the labels `ip`, `agent`, `grace`; with a binding to the network `network` instead of

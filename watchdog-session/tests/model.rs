@@ -13,12 +13,14 @@ use proptest::prelude::*;
 use tokio::runtime::Runtime;
 use watchdog_session::marker::Marker;
 use watchdog_session::model::UserSessions;
-use watchdog_session::record::{Common, Millis};
+use watchdog_session::record::{Common, Header, Millis};
 use watchdog_session::store::{
     Create, Created, Event, Regenerate, Report, Revoke, RevokeAll, Rotate, Touch, Update,
 };
 use watchdog_session::testing::{Sample, events_of, outbox, random_location, time_of};
-use watchdog_session::{LimitPolicy, Location, MemoryStore, RedisStore, SessionId, SessionStore};
+use watchdog_session::{
+    LimitPolicy, Location, MemoryStore, RedisStore, SessionId, SessionStore, Verdict,
+};
 use watchdog_storage::redis::{Redis, RedisConfig};
 use watchdog_storage::testing::redis::{RedisServer, Reply, shared};
 
@@ -351,8 +353,14 @@ impl Run<'_> {
             }
             Call::Rotate(request) => match self.runtime.block_on(self.store.rotate(request)) {
                 Ok(answer) => {
+                    let before = self.model.clone();
                     let (wanted, events) = self.model.rotate(request, answer.now).unwrap();
                     assert_eq!(answer, wanted);
+                    if answer.verdict == Verdict::Late {
+                        assert_eq!((&before, 0), (&self.model, events.len()));
+                        let header = Header::decode(&before.records[&request.place.session]);
+                        assert!(request.presented.made_at < header.unwrap().rotated_at);
+                    }
                     self.events.extend(events);
                 }
                 Err(error) => {

@@ -110,6 +110,9 @@ fn refusal(verdict: Verdict) -> Error {
         Verdict::Exhausted => {
             Error::new(ErrorKind::LimitReached, "refresh token was presented too often")
         }
+        Verdict::Late => {
+            Error::new(ErrorKind::Conflict, "another refresh overtook this one; use its answer")
+        }
         Verdict::Ahead => Error::invalid("refresh token is too far ahead of the store"),
         Verdict::Rotated | Verdict::Kept | Verdict::Grace | Verdict::Repaired => {
             Error::new(ErrorKind::Internal, "the store granted tokens without a record")

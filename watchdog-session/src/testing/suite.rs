@@ -261,6 +261,28 @@ pub async fn a_repeated_grace_call_is_no_reuse(store: &dyn SessionStore) {
     assert_eq!(store.rotate(&request).await.unwrap().verdict, Verdict::Reuse);
 }
 
+/// A call that its caller has given up and gone on from: it is refused, and nobody is logged out. Made
+/// after the last rotation, or longer ago than anybody is believed, it is theft.
+pub async fn a_call_that_a_later_one_overtook_is_no_reuse(store: &dyn SessionStore) {
+    let sample = sample(store).await.rotated(7, 5_000);
+    stored(store, &sample).await;
+    let mut request = sample.rotate(5);
+    request.presented.made_at = sample.header.rotated_at - 1;
+    for _ in 0..2 {
+        let reply = store.rotate(&request).await.unwrap();
+        assert_eq!((reply.verdict, reply.record), (Verdict::Late, None));
+    }
+    assert_eq!(record_of(store, &sample).await, Some(sample.record()));
+    assert_eq!(actions(store, &sample).await, ["issued"]);
+    request.presented.made_at = sample.header.rotated_at;
+    assert_eq!(store.rotate(&request).await.unwrap().verdict, Verdict::Reuse);
+    let long_ago = self::sample(store).await.rotated(7, 10_000);
+    stored(store, &long_ago).await;
+    let mut request = long_ago.rotate(5);
+    request.presented.made_at = 0;
+    assert_eq!(store.rotate(&request).await.unwrap().verdict, Verdict::Reuse);
+}
+
 /// Out of its grace, from another client, or two generations back: the session ends.
 pub async fn an_old_token_ends_the_session(store: &dyn SessionStore) {
     for case in 0..4 {

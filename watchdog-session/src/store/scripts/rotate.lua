@@ -44,18 +44,19 @@ local function by_lineage()
     and successor == current
   if not (just_replaced and math.max(0, made_at - rotated_at) < grace
       and (client == rotated_by or is_changed_family())) then
-    return 'reuse'
+    -- A clock that went back cannot tell what came first.
+    return made_at < rotated_at and rotated_at <= now and 'late' or 'reuse'
   end
   return used < grace_limit and 'grace' or 'exhausted'
 end
 
 local verdict = by_lineage()
-local granted = verdict ~= 'reuse' and verdict ~= 'ahead' and verdict ~= 'exhausted'
-if granted and ((ARGV[10] ~= '' and ARGV[10] ~= origin_ip)
+local refused = verdict == 'late' or verdict == 'ahead' or verdict == 'exhausted'
+if refused then return { verdict, now } end
+if verdict ~= 'reuse' and ((ARGV[10] ~= '' and ARGV[10] ~= origin_ip)
     or (is_agent_bound and agent ~= origin_agent)) then
   return { 'mismatch', now }
 end
-if verdict == 'ahead' or verdict == 'exhausted' then return { verdict, now } end
 
 local age = math.max(0, now - rotated_at)
 local details = { 'd:presented', presented, 'd:generation', generation,
