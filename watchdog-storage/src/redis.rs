@@ -23,6 +23,7 @@
 //!   waiting for a connection included. A broken connection is made again for ever, after
 //!   100 ms to 10 s with jitter.
 //! - Calls in flight are bounded by [`RedisConfig::max_buffer`] (10 000); one more fails at once.
+//! - [`Redis::track`] has the servers tell which keys changed, on connections of its own.
 //! - Concurrent calls of one client share a connection and are pipelined; a pool rarely helps.
 //!
 //! # Commands in flight
@@ -76,6 +77,9 @@
 //! | `watchdog_storage_redis_reconnects_total` | |
 //! | `watchdog_storage_redis_client_restarts_total` | |
 //! | `watchdog_storage_redis_script_fallbacks_total` | `script` |
+//! | `watchdog_storage_redis_tracking_losses_total` | |
+//! | `watchdog_storage_redis_tracking_invalidations_total` | |
+//! | `watchdog_storage_redis_tracking_connected` (connections) | |
 //!
 //! # Limits
 //!
@@ -95,6 +99,7 @@ mod key;
 mod metric;
 mod script;
 mod tls;
+mod tracking;
 mod url;
 mod value;
 
@@ -103,6 +108,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 #[cfg(doc)]
@@ -114,6 +120,7 @@ pub use config::RedisConfig;
 pub use health::RedisHealth;
 pub use key::{Key, KeySpace};
 pub use script::Script;
+pub use tracking::{Invalidations, Tracking};
 pub use url::RedisUrl;
 pub use value::{Arg, StreamEntry, Ttl, Value};
 
@@ -133,6 +140,9 @@ struct Inner {
     in_flight: Arc<AtomicUsize>,
     max_buffer: usize,
     command_timeout: Duration,
+    /// For connections beside the client's.
+    config: RedisConfig,
+    runtime: Handle,
     reconnections: Arc<watch::Sender<u64>>,
 }
 
@@ -163,6 +173,8 @@ impl Redis {
             in_flight: Arc::default(),
             max_buffer: config.max_buffer,
             command_timeout: config.command_timeout,
+            config: config.clone(),
+            runtime: Handle::current(),
             reconnections,
         };
         Ok(Self { inner: Arc::new(inner) })

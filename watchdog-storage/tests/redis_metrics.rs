@@ -1,12 +1,21 @@
 //! What the seam counts: in a process of its own, since the recorder is one for the process.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use watchdog_storage::redis::{Redis, RedisConfig, Script};
+use watchdog_storage::redis::{Invalidations, Redis, RedisConfig, Script};
 use watchdog_storage::testing::eventually;
 use watchdog_storage::testing::proxy::FaultProxy;
 use watchdog_storage::testing::redis::{RedisServer, is_available};
 
 static WRONG: Script = Script::new("test.wrong.v1", "return redis.call('GET')");
+
+/// Tracking counts by itself.
+struct Nobody;
+
+impl Invalidations for Nobody {
+    fn changed(&self, _: &[u8]) {}
+    fn lost(&self) {}
+    fn restored(&self) {}
+}
 
 #[tokio::test]
 async fn commands_errors_durations_reconnects_and_fallbacks() {
@@ -39,6 +48,20 @@ async fn commands_errors_durations_reconnects_and_fallbacks() {
     ] {
         assert!(has(line), "{line} is missing in\n{}", recorder.render());
     }
+    let tracking = redis.track(&["wd:k:"], std::sync::Arc::new(Nobody));
+    let counts = async |line: &str| {
+        let line = format!("watchdog_storage_redis_tracking_{line}");
+        eventually(&line, std::time::Duration::from_secs(5), async || has(&line)).await;
+    };
+    counts("connected 1").await;
+    counts("losses_total 0").await;
+    redis.set(&key, "x".into(), None).await.unwrap();
+    counts("invalidations_total 1").await;
+    proxy.cut_once().await;
+    counts("losses_total 1").await;
+    counts("connected 1").await;
+    drop(tracking);
+    counts("connected 0").await;
     // A call that its caller drops is counted, too.
     drop(redis.get(&key));
     server.pause();

@@ -43,7 +43,7 @@ impl Redis {
         F: Future<Output = Answer> + Send + 'static,
     {
         let (admitted, client) = self.admit(meter.into())?;
-        Unstoppable::new(admitted.run(call(client))).await
+        Unstoppable::new(admitted.run(call(client)), &self.inner.runtime).await
     }
 
     /// What waits in front of the server is bounded twice: calls in flight by their number, calls
@@ -117,39 +117,38 @@ impl Admitted {
 
 /// A call that goes on in a task of its own when its caller drops it half-way. One that nobody
 /// waited for yet has sent nothing, and is dropped.
-struct Unstoppable<F: Future<Output: Send> + Send + 'static> {
+struct Unstoppable<'a, F: Future<Output: Send> + Send + 'static> {
     call: Option<Pin<Box<F>>>,
-    /// Where it goes on. Known once it is under way.
-    runtime: Option<Handle>,
+    is_begun: bool,
+    /// Where it goes on.
+    runtime: &'a Handle,
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Unstoppable<F> {
-    fn new(call: F) -> Self {
-        Self { call: Some(Box::pin(call)), runtime: None }
+impl<'a, F: Future<Output: Send> + Send + 'static> Unstoppable<'a, F> {
+    fn new(call: F, runtime: &'a Handle) -> Self {
+        Self { call: Some(Box::pin(call)), is_begun: false, runtime }
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for Unstoppable<F> {
+impl<F: Future<Output: Send> + Send + 'static> Future for Unstoppable<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let this = &mut *self;
+        self.is_begun = true;
         // Nobody polls what has ended; an end that never comes is the answer to whoever does.
-        let Some(call) = &mut this.call else { return Poll::Pending };
+        let Some(call) = &mut self.call else { return Poll::Pending };
         let polled = call.as_mut().poll(context);
         if polled.is_ready() {
-            this.call = None;
-        } else if this.runtime.is_none() {
-            this.runtime = Handle::try_current().ok();
+            self.call = None;
         }
         polled
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for Unstoppable<F> {
+impl<F: Future<Output: Send> + Send + 'static> Drop for Unstoppable<'_, F> {
     fn drop(&mut self) {
-        if let (Some(call), Some(runtime)) = (self.call.take(), &self.runtime) {
-            runtime.spawn(call);
+        if let (Some(call), true) = (self.call.take(), self.is_begun) {
+            self.runtime.spawn(call);
         }
     }
 }
@@ -188,29 +187,18 @@ mod tests {
     #[tokio::test]
     async fn a_call_dropped_half_way_goes_on() {
         let (call, go, ended) = call();
-        let mut call = Box::pin(Unstoppable::new(call));
+        let runtime = Handle::current();
+        let mut call = Box::pin(Unstoppable::new(call, &runtime));
         assert!(poll_once(call.as_mut()).is_pending());
         drop(call);
         go.send(()).unwrap();
         ended.await.unwrap();
     }
 
-    #[test]
-    fn a_call_dropped_outside_of_the_runtime_goes_on_in_it() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
-        let runtime = runtime.unwrap();
-        let (call, go, ended) = call();
-        let mut call = Box::pin(Unstoppable::new(call));
-        runtime.block_on(async { assert!(poll_once(call.as_mut()).is_pending()) });
-        drop(call);
-        go.send(()).unwrap();
-        ended.blocking_recv().unwrap();
-    }
-
     #[tokio::test]
     async fn a_call_that_nobody_waited_for_is_dropped() {
         let (call, _go, ended) = call();
-        drop(Unstoppable::new(call));
+        drop(Unstoppable::new(call, &Handle::current()));
         ended.await.unwrap_err();
     }
 
@@ -218,7 +206,7 @@ mod tests {
     async fn a_call_that_ended_is_not_begun_again() {
         let (call, go, ended) = call();
         go.send(()).unwrap();
-        Unstoppable::new(call).await;
+        Unstoppable::new(call, &Handle::current()).await;
         ended.await.unwrap();
     }
 

@@ -15,6 +15,11 @@ impl KeySpace {
         Self { prefix: escaped(prefix) }
     }
 
+    /// What all keys of a kind begin with, for [`Redis::track`](super::Redis::track): `prefix:kind:`.
+    pub fn prefix_of(&self, kind: &str) -> String {
+        format!("{}:{}:", self.prefix, escaped(kind))
+    }
+
     /// The key `prefix:kind:{tag}:part:…`: all keys of one tag live in one Cluster slot.
     ///
     /// Braces, colons, percent signs, spaces and control characters within `kind`, `tag` and
@@ -127,6 +132,8 @@ mod tests {
         assert_eq!(keys.key("ev", "3", &[]).as_str(), "wd:ev:{3}");
         assert_eq!(keys.key("a:b", "{", &["}% \n"]).as_str(), "wd:a%3ab:{%7b}:%7d%25%20%0a");
         assert_eq!(keys.key("u", "", &[]).as_str(), "wd:u:{%}");
+        assert_eq!(keys.prefix_of("u"), "wd:u:");
+        assert_eq!(keys.prefix_of("a:b"), "wd:a%3ab:");
     }
 
     proptest! {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{
-    Key, Label, Level, Metadata, Unit, counter, describe_counter, describe_histogram, with_recorder,
+    Key, Label, Level, Metadata, Unit, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, with_recorder,
 };
 
 use crate::error::ErrorKind;
@@ -19,6 +20,10 @@ const CONNECTION_ERRORS: &str = "watchdog_storage_redis_connection_errors_total"
 const RECONNECTS: &str = "watchdog_storage_redis_reconnects_total";
 const RESTARTS: &str = "watchdog_storage_redis_client_restarts_total";
 const FALLBACKS: &str = "watchdog_storage_redis_script_fallbacks_total";
+
+const TRACKING_LOSSES: &str = "watchdog_storage_redis_tracking_losses_total";
+const TRACKING_INVALIDATIONS: &str = "watchdog_storage_redis_tracking_invalidations_total";
+const TRACKING_CONNECTED: &str = "watchdog_storage_redis_tracking_connected";
 
 pub(super) fn describe() {
     describe_counter!(COMMANDS, Unit::Count, "Commands and scripts by name and outcome");
@@ -32,6 +37,14 @@ pub(super) fn describe() {
     describe_counter!(RECONNECTS, Unit::Count, "Connections made again");
     describe_counter!(RESTARTS, Unit::Count, "Clients that stopped for good and were replaced");
     describe_counter!(FALLBACKS, Unit::Count, "Scripts sent in full because a server forgot them");
+}
+
+pub(super) fn describe_tracking() {
+    describe_counter!(TRACKING_LOSSES, Unit::Count, "Times that changes may have been missed");
+    describe_counter!(TRACKING_INVALIDATIONS, Unit::Count, "Changed keys the servers told of");
+    describe_gauge!(TRACKING_CONNECTED, Unit::Count, "Connections that are told of changes");
+    counter!(TRACKING_LOSSES).increment(0);
+    gauge!(TRACKING_CONNECTED).increment(0.0);
 }
 
 static METADATA: Metadata<'static> =
@@ -115,6 +128,18 @@ pub(super) fn restarted() {
 
 pub(super) fn fell_back(script: &'static str) {
     counter!(FALLBACKS, "script" => script).increment(1);
+}
+
+pub(super) fn tracking_lost() {
+    counter!(TRACKING_LOSSES).increment(1);
+}
+
+pub(super) fn invalidated() {
+    counter!(TRACKING_INVALIDATIONS).increment(1);
+}
+
+pub(super) fn tracked(more: f64) {
+    gauge!(TRACKING_CONNECTED).increment(more);
 }
 
 fn label(kind: ErrorKind) -> &'static str {
