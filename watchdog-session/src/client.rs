@@ -89,7 +89,9 @@ impl Binding {
     /// Whether a session issued to `issued_to` may be used by `client`.
     pub(crate) fn allows(self, issued_to: &Client, client: &Client) -> bool {
         (!self.same_ip || ip_key(issued_to) == ip_key(client))
-            && (!self.same_agent || agent_key(issued_to) == agent_key(client))
+            && (!self.same_agent
+                || issued_to.user_agent == client.user_agent
+                || agent_key(issued_to) == agent_key(client))
     }
 }
 

@@ -64,7 +64,7 @@ impl RedisStore {
     }
 
     fn users(&self, location: Location) -> Key {
-        self.redis.keys().key("u", &location.bucket.to_string(), &[&location.user_text()])
+        self.redis.keys().key("u", &location.bucket.to_string(), &[location.user_hex().as_str()])
     }
 
     async fn run(
@@ -168,8 +168,8 @@ impl SessionStore for RedisStore {
     }
 
     async fn read(&self, place: &Place) -> Result<Reading> {
-        let field = format!("s:{}", place.session);
-        let fields: [&[u8]; 2] = [field.as_bytes(), b"e"];
+        let field = place.session.field();
+        let fields: [&[u8]; 2] = [&field, b"e"];
         let mut values = self.redis.hmget(&self.users(place.location), &fields).await?.into_iter();
         let record = values.next().flatten().map(|record| record.to_vec());
         let not_before = match values.next().flatten() {
