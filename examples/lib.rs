@@ -1,1 +1,14 @@
-//! Empty: the examples are the `[[example]]` targets of this package.
+//! What the examples share, and a check that what the guides show compiles. The examples themselves
+//! are the `[[example]]` targets of this package.
+
+pub mod browser;
+
+/// What the guides show compiles.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../docs/sessions.md")]
+    struct Sessions;
+
+    #[doc = include_str!("../docs/migration.md")]
+    struct Migration;
+}

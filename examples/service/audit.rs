@@ -1,4 +1,4 @@
-//! The audit log: `GET /audit`, `POST /audit/archive`, `POST /audit/verify`; for admins.
+//! The audit log: `GET /audit`, `POST /audit/archive`, `POST /audit/verify`; for admins, as `routes.rs` says.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -12,8 +12,6 @@ use watchdog_core::audit::{Actor, Category, Outcome, Resource};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::principal::Principal;
-
-const ADMINS: [&str; 1] = ["admin"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +56,6 @@ pub(crate) async fn read(
     filter: Result<QueryString<Filter>, QueryRejection>,
 ) -> Result<Json<Value>, Failure> {
     let log = Resource::new("audit_log", "");
-    principal.require(&app, &ADMINS, "audit.read", &log).await?;
     let QueryString(filter) = filter.map_err(|_| Failure::bad_request("invalid"))?;
     let asked = format!("{filter:?}");
     let page = app.audit.query(&filter.query()?).await?;
@@ -81,7 +78,6 @@ pub(crate) async fn archive(
     principal: Principal,
 ) -> Result<Json<Value>, Failure> {
     let log = Resource::new("audit_log", "");
-    principal.require(&app, &ADMINS, "audit.archived", &log).await?;
     let done = app.audit.seal_and_archive().await?;
     let entry = principal
         .entry(Category::Security, "audit.archived", log)
@@ -100,7 +96,6 @@ pub(crate) async fn verify(
     principal: Principal,
 ) -> Result<Json<Value>, Failure> {
     let log = Resource::new("audit_log", "");
-    principal.require(&app, &ADMINS, "audit.verified", &log).await?;
     let found = app.audit.verify().await?;
     let fault = found.fault.as_ref().map(ToString::to_string);
     let outcome = if found.is_sound() { Outcome::Success } else { Outcome::Failure };

@@ -3,15 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use watchdog_core::Secret;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
-use watchdog_session::web::RequestClient;
-use watchdog_session::{AccessToken, RefreshToken, RevokeReason, Session, Subject};
+use watchdog_session::web::{OptionalSession, RequestClient};
+use watchdog_session::{
+    AccessToken, MAX_LABEL_BYTES, MAX_USER_BYTES, RefreshToken, RevokeReason, Session, Subject,
+};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -22,6 +24,8 @@ use crate::users;
 pub(crate) struct Login {
     user: String,
     password: Secret<String>,
+    /// What the user calls this device.
+    label: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,14 +33,16 @@ pub(crate) struct Refresh {
     refresh_token: Secret<String>,
 }
 
-/// `POST /login`.
+/// `POST /login`. Whatever session came along is dead afterwards; the layer sets the cookie.
 pub(crate) async fn login(
     State(app): State<App>,
+    visitor: OptionalSession,
     RequestClient(client): RequestClient,
     body: Result<Json<Login>, JsonRejection>,
-) -> Result<(HeaderMap, Json<Value>), Failure> {
-    let Json(Login { user, password }) = body?;
-    if user.is_empty() || user.len() > watchdog_session::MAX_USER_BYTES {
+) -> Result<Json<Value>, Failure> {
+    let Json(Login { user, password, label }) = body?;
+    let is_label = |label: &String| !label.is_empty() && label.len() <= MAX_LABEL_BYTES;
+    if user.is_empty() || user.len() > MAX_USER_BYTES || !label.iter().all(is_label) {
         return Err(Failure::bad_request("invalid"));
     }
     let account = Resource::new("account", &user);
@@ -45,8 +51,11 @@ pub(crate) async fn login(
         app.audit.record(denied.with_outcome(Outcome::Denied).with_client(client)).await?;
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "invalid"));
     };
-    let subject = Subject::user(&user).with_roles([role]);
-    let issued = app.web.sessions().issue(subject, &client).await?;
+    let mut subject = Subject::user(&user).with_roles([role]);
+    if let Some(label) = label {
+        subject = subject.with_label(label);
+    }
+    let issued = visitor.login(subject).await?;
     let done = entry(Category::Security, Actor::user(&user), "auth.login", account)
         .with_outcome(Outcome::Success)
         .with_client(client)
@@ -58,7 +67,7 @@ pub(crate) async fn login(
         refresh: &issued.refresh_token,
         session: &issued.session,
     };
-    Ok((app.web.signed_in(&issued)?, tokens.json()))
+    Ok(tokens.json())
 }
 
 /// `GET /me`.

@@ -9,7 +9,7 @@ use watchdog_core::KeyRing;
 use watchdog_core::config::Environment;
 use watchdog_health::{CheckSpec, Health, Impact, Probe};
 use watchdog_session::web::{CookieSettings, WebSessions};
-use watchdog_session::{MemoryStore, RedisStore, SessionStore, Sessions};
+use watchdog_session::{MemoryStore, RedisStore, Revocations, SessionStore, Sessions};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::postgres::Postgres;
 use watchdog_storage::redis::Redis;
@@ -63,24 +63,31 @@ pub(crate) async fn connect(
         .build()
         .await?;
 
-    let store: Arc<dyn SessionStore> = match (session.effective_store(redis.is_some()), &redis) {
-        (watchdog_session::StoreKind::Redis, Some(redis)) => {
-            Arc::new(RedisStore::new(redis.clone()))
-        }
-        (watchdog_session::StoreKind::Redis, None) => return Err(without_redis("SESSION")),
-        _ => Arc::new(MemoryStore::new()),
-    };
+    let (store, revocations): (Arc<dyn SessionStore>, _) =
+        match (session.effective_store(redis.is_some()), &redis) {
+            (watchdog_session::StoreKind::Redis, Some(redis)) => {
+                // Lenient: health has to be shown to admins when Redis does not answer, and what is
+                // known to be revoked stays refused.
+                let revocations = Revocations::connect(redis).await.lenient();
+                (Arc::new(RedisStore::new(redis.clone())), Some(revocations))
+            }
+            (watchdog_session::StoreKind::Redis, None) => return Err(without_redis("SESSION")),
+            _ => (Arc::new(MemoryStore::new()), None),
+        };
     let cookie = CookieSettings {
         name: security.auth_cookie_name.clone(),
         secure: security.auth_cookie_secure,
         domain: security.auth_cookie_domain.clone(),
         ..CookieSettings::default()
     };
-    let sessions = sessions(&keys, &app.service_name)
+    let mut sessions = sessions(&keys, &app.service_name)
         .config(session)
         .store(store)
-        .audit(Arc::new(audit.clone()))
-        .build()?;
+        .audit(Arc::new(audit.clone()));
+    if let Some(revocations) = revocations {
+        sessions = sessions.revocations(revocations);
+    }
+    let sessions = sessions.build()?;
     let health = health(&app.service_name, &sessions, &audit, &objects, &redis, &postgres)?;
     let web = WebSessions::new(sessions, cookie)?;
     Ok(Backends { web, audit, objects, health, redis, postgres })

@@ -30,6 +30,10 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "forbidden")
     }
 
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found")
+    }
+
     fn unavailable() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
     }
@@ -71,7 +75,7 @@ impl From<watchdog_storage::Error> for Failure {
         use watchdog_storage::ErrorKind;
 
         match error.kind() {
-            ErrorKind::NotFound => return Self::new(StatusCode::NOT_FOUND, "not_found"),
+            ErrorKind::NotFound => return Self::not_found(),
             ErrorKind::Misuse => return Self::bad_request("invalid"),
             _ => tracing::error!(%error, "storage failed"),
         }

@@ -8,6 +8,7 @@ use axum::http::header::{
 };
 use axum::response::IntoResponse;
 use watchdog_core::audit::{Actor, Category, Resource};
+use watchdog_session::Role;
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -24,7 +25,7 @@ pub(crate) async fn put(
     content: Bytes,
 ) -> Result<StatusCode, Failure> {
     let file = Resource::new("file", &name);
-    principal.require(&app, &["admin", "analyst"], "file.written", &file).await?;
+    principal.require(&app, &[Role::ADMIN, Role::ANALYST], "file.written", &file).await?;
     let key = key(&name)?;
     // Begun before the change: a process that dies in between leaves an entry that says so.
     let actor = Actor::user(principal.session.user());

@@ -20,6 +20,7 @@ mod page;
 mod principal;
 mod routes;
 mod serve;
+mod sessions;
 mod users;
 
 use std::fmt::Write as _;

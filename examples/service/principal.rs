@@ -2,10 +2,10 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
+use watchdog_core::audit::{Actor, Category, Client, Entry, Resource};
 use watchdog_core::{Clock as _, SystemClock};
-use watchdog_session::Session;
 use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
+use watchdog_session::{Role, Session};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -44,15 +44,15 @@ impl Principal {
     pub(crate) async fn require(
         &self,
         app: &App,
-        roles: &[&str],
+        roles: &[Role],
         action: &str,
         resource: &Resource,
     ) -> Result<(), Failure> {
-        if roles.iter().any(|role| self.session.has_role(role)) {
+        let principal = watchdog_session::Principal::from(&self.session);
+        if principal.has_any_role(roles) {
             return Ok(());
         }
-        let entry = self.entry(Category::Security, action, resource.clone());
-        app.audit.record(entry.with_outcome(Outcome::Denied)).await?;
+        app.web.sessions().deny(&principal, action, resource.clone(), &self.client).await?;
         Err(Failure::forbidden())
     }
 }

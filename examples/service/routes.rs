@@ -4,29 +4,38 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use watchdog_health::DetailPolicy;
-use watchdog_session::Sessions;
+use watchdog_session::{Role, Sessions};
 
 use crate::app::App;
 use crate::files::MAX_FILE_BYTES;
-use crate::{audit, auth, files, page};
+use crate::{audit, auth, files, page, sessions};
 
 /// The whole service.
 pub(crate) fn router(app: App) -> Router {
     let details = admins(app.web.sessions().clone());
     let layer = app.web.layer();
+    let administration = Router::new()
+        .route("/audit", get(audit::read))
+        .route("/audit/archive", post(audit::archive))
+        .route("/audit/verify", post(audit::verify))
+        .route_layer(app.web.require_role([Role::ADMIN]));
     Router::new()
         .route("/", get(page::page))
         .route("/login", post(auth::login))
         .route("/me", get(auth::me))
         .route("/refresh", post(auth::refresh))
         .route("/logout", post(auth::logout))
+        .route("/logout-all", post(sessions::logout_all))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}", delete(sessions::end))
+        .route("/.well-known/jwks.json", get(sessions::jwks))
+        .route("/session/data", get(sessions::data))
+        .route("/session/data/{key}", put(sessions::write).delete(sessions::remove))
         .route("/files/{name}", get(files::read).put(files::put))
         .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
-        .route("/audit", get(audit::read))
-        .route("/audit/archive", post(audit::archive))
-        .route("/audit/verify", post(audit::verify))
+        .merge(administration)
         .route("/metrics", get(metrics))
         .merge(watchdog_health::router(app.health.clone(), details))
         .layer(layer)

@@ -1,90 +1,83 @@
-//! Access tokens: JWTs (RFC 7519) of the type `at+jwt` (RFC 9068), signed with HS256.
+//! Access tokens: JWTs (RFC 7519) of the type `at+jwt` (RFC 9068), signed with Ed25519 (RFC 8037)
+//! when a key for it is configured, else with HS256 under a key derived from the secret for JWTs.
+
+mod claims;
+mod distinct;
+mod ed25519;
+mod jws;
+mod key_set;
+mod verifier;
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use aws_lc_rs::signature::Ed25519KeyPair;
+use serde_json::Value;
 use watchdog_core::RootKeys;
 
+use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::place::SessionId;
+use crate::record::Millis;
 use crate::token::AccessToken;
+use ed25519::PublicKey;
+use jws::SigningKey;
+use key_set::KeySet;
 
-/// Longest access token looked at, in bytes.
-const MAX_TOKEN: usize = 8192;
-/// How far the clocks of issuer and verifier may be apart, in seconds. It never lengthens a life.
-const LEEWAY: u64 = 5;
+pub use claims::AccessClaims;
+pub(crate) use claims::{Claims, Locus};
+pub(crate) use ed25519::Refusal;
+pub use verifier::AccessVerifier;
+
 const TYPE: &str = "at+jwt";
 const PURPOSE: &str = "session/access/v1";
 
-/// The claims of an access token. Times are whole seconds since 1970-01-01.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Claims {
-    pub(crate) iss: String,
-    pub(crate) aud: String,
-    pub(crate) sub: String,
-    pub(crate) sid: SessionId,
-    pub(crate) roles: Vec<String>,
-    pub(crate) iat: u64,
-    pub(crate) nbf: u64,
-    pub(crate) exp: u64,
-    pub(crate) jti: String,
-    /// When the user logged in.
-    pub(crate) auth_time: u64,
-    /// `iat` in milliseconds, to be held against a not-before stamp.
-    pub(crate) iat_ms: u64,
-}
-
-/// The protected header, and not one member more: `crit`, `jku`, `jwk` and `x5u` are refused.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StrictHeader {
-    alg: String,
-    typ: String,
-    kid: String,
-}
-
 /// Makes and checks access tokens.
 pub(crate) struct AccessKeys {
-    encoding: EncodingKey,
-    /// Current first. Every key signs with HS256 and nothing else.
-    decoding: Vec<(String, DecodingKey)>,
-    validation: Validation,
+    signer: SigningKey,
+    /// What every token begins with.
+    prefix: String,
+    verifier: AccessVerifier,
+    /// Current first.
+    public: Vec<PublicKey>,
     issuer: String,
     audience: String,
 }
 
 impl fmt::Debug for AccessKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<_> = self.decoding.iter().map(|(id, _)| id).collect();
-        f.debug_struct("AccessKeys").field("ids", &ids).finish_non_exhaustive()
+        f.debug_struct("AccessKeys")
+            .field("signer", &self.signer)
+            .field("verifier", &self.verifier)
+            .finish_non_exhaustive()
     }
 }
 
 impl AccessKeys {
-    pub(crate) fn new(jwt: &RootKeys, issuer: &str, audience: &str) -> Result<Self> {
-        // The crate cannot choose a backend by itself when an application's other dependencies
-        // turn on a second one. Whoever installed one earlier keeps it.
-        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let keys = jwt.derive(PURPOSE)?;
-        let (_, current) = keys
-            .first()
-            .ok_or_else(|| Error::new(ErrorKind::Config, "no key for access tokens"))?;
-        let mut validation = Validation::new(Algorithm::HS256);
-        // Times are checked here, against the clock of the SDK.
-        validation.validate_exp = false;
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        validation.set_issuer(&[issuer]);
-        validation.set_audience(&[audience]);
+    pub(crate) fn new(
+        jwt: &RootKeys,
+        config: &SessionConfig,
+        issuer: &str,
+        audience: &str,
+    ) -> Result<Self> {
+        let (pair, public) = configured(config).map_err(|(field, error)| {
+            Error::new(ErrorKind::Config, format_args!("{field} cannot be used")).with_source(error)
+        })?;
+        // Tokens from before there was an Ed25519 key are accepted until they expire.
+        let mut keys = KeySet::from_secret(jwt)?;
+        for key in &public {
+            keys.add(key.thumbprint(), key)?;
+        }
+        let (signer, id) = match (pair, public.first()) {
+            (Some(pair), Some(key)) => (SigningKey::EdDsa(pair), key.thumbprint()),
+            _ => {
+                let (id, key) = jwt.derive(PURPOSE)?.swap_remove(0);
+                (SigningKey::hs256(key.expose()), id.to_string())
+            }
+        };
         Ok(Self {
-            encoding: EncodingKey::from_secret(current.expose()),
-            decoding: keys
-                .iter()
-                .map(|(id, key)| (id.to_string(), DecodingKey::from_secret(key.expose())))
-                .collect(),
-            validation,
+            prefix: jws::prefix(&signer, TYPE, &id)?,
+            signer,
+            verifier: AccessVerifier::new(keys, issuer, audience),
+            public,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
         })
@@ -99,49 +92,51 @@ impl AccessKeys {
     }
 
     pub(crate) fn mint(&self, claims: &Claims) -> Result<AccessToken> {
-        let mut header = Header::new(Algorithm::HS256);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = self.decoding.first().map(|(id, _)| id.clone());
-        jsonwebtoken::encode(&header, claims, &self.encoding)
-            .map(AccessToken::new)
-            .map_err(|error| Error::new(ErrorKind::Internal, "signing failed").with_source(error))
+        let payload = serde_json::to_vec(claims)
+            .map_err(|error| Error::new(ErrorKind::Internal, "claims").with_source(error))?;
+        jws::seal(&self.signer, &self.prefix, &payload).map(AccessToken::new)
     }
 
-    /// The claims of a genuine access token at `now`, in milliseconds.
-    pub(crate) fn check(&self, token: &str, now: u64) -> Result<Claims> {
-        let key = self.key_of(token)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(|_| Error::invalid("access token does not verify"))?
-            .claims;
-        let now = now / 1000;
-        if claims.nbf > now + LEEWAY || claims.iat > now + LEEWAY {
-            return Err(Error::invalid("access token is from the future"));
-        }
-        if claims.exp <= now {
-            return Err(Error::new(ErrorKind::Expired, "access token has expired"));
-        }
-        Ok(claims)
+    /// What a genuine access token says at `now`, in milliseconds.
+    pub(crate) fn check(&self, token: &str, now: Millis) -> Result<AccessClaims> {
+        self.verifier.check(token, now)
     }
 
-    /// The key a token names; the header is judged before any cryptography runs.
-    fn key_of(&self, token: &str) -> Result<&DecodingKey> {
-        if token.len() > MAX_TOKEN {
-            return Err(Error::invalid("access token is too long"));
-        }
-        let (header, _) = token.split_once('.').ok_or_else(|| Error::invalid("not a JWT"))?;
-        let header =
-            URL_SAFE_NO_PAD.decode(header).map_err(|_| Error::invalid("malformed JWT header"))?;
-        let header: StrictHeader = serde_json::from_slice(&header)
-            .map_err(|_| Error::invalid("JWT header is not ours"))?;
-        if header.alg != "HS256" || header.typ != TYPE {
-            return Err(Error::invalid("JWT of another algorithm or type"));
-        }
-        self.decoding
-            .iter()
-            .find(|(id, _)| *id == header.kid)
-            .map(|(_, key)| key)
-            .ok_or_else(|| Error::invalid("access token of an unknown key"))
+    /// A verifier with keys of its own: replacing them changes nothing here.
+    pub(crate) fn verifier(&self) -> AccessVerifier {
+        AccessVerifier::new((*self.verifier.keys()).clone(), &self.issuer, &self.audience)
     }
+
+    pub(crate) fn jwks(&self) -> Value {
+        key_set::to_jwks(&self.public)
+    }
+}
+
+/// The Ed25519 keys of the configuration: the pair that signs, and every public key, current first.
+/// When there is a pair there is a first public key.
+fn configured(config: &SessionConfig) -> Result<Configured, (&'static str, Refusal)> {
+    let (current, previous) = ("access_token_key", "access_token_key_previous");
+    let pair = config.access_token_key.as_ref().map(ed25519::pair_from_pem).transpose();
+    let pair = pair.map_err(|error| (current, error))?;
+    let mut public = Vec::new();
+    if let Some(pair) = &pair {
+        public.push(PublicKey::of(pair).map_err(|error| (current, error))?);
+    }
+    for pem in &config.access_token_key_previous {
+        let key = PublicKey::from_pem(pem).map_err(|error| (previous, error))?;
+        if public.contains(&key) {
+            return Err((previous, Refusal::Twice));
+        }
+        public.push(key);
+    }
+    Ok((pair, public))
+}
+
+type Configured = (Option<Ed25519KeyPair>, Vec<PublicKey>);
+
+/// The field whose key cannot be used, and why.
+pub(crate) fn unusable_key(config: &SessionConfig) -> Option<(&'static str, Refusal)> {
+    configured(config).err()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use watchdog_core::audit::Client;
 
+use crate::config::{AgentBinding, IpBinding};
+
 /// Longest user agent looked at or kept, in bytes; the rest is cut off.
 pub(crate) const MAX_USER_AGENT: usize = 512;
 
@@ -78,21 +80,71 @@ pub(crate) fn grace_key(client: &Client) -> Vec<u8> {
     key
 }
 
-/// Which parts of a client a session is refused for.
+/// The family of the client's address: 4, 6, or 0 when there is none.
+pub(crate) fn family(client: &Client) -> u8 {
+    match ip_key(client) {
+        Some(IpAddr::V4(_)) => 4,
+        Some(IpAddr::V6(_)) => 6,
+        None => 0,
+    }
+}
+
+/// How much of its client a session is bound to. What cannot be compared does not fit: an address
+/// of the other family, or none where there was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
-    pub(crate) same_ip: bool,
-    pub(crate) same_agent: bool,
+    pub(crate) ip: IpBinding,
+    pub(crate) agent: AgentBinding,
+}
+
+/// What of a client is not as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    pub(crate) ip: bool,
+    pub(crate) agent: bool,
+}
+
+impl Mismatch {
+    /// The parts by name, for events.
+    pub(crate) fn parts(self) -> &'static str {
+        match (self.ip, self.agent) {
+            (true, true) => "ip agent",
+            (true, false) => "ip",
+            (false, _) => "agent",
+        }
+    }
 }
 
 impl Binding {
-    /// Whether a session issued to `issued_to` may be used by `client`.
-    pub(crate) fn allows(self, issued_to: &Client, client: &Client) -> bool {
-        (!self.same_ip || ip_key(issued_to) == ip_key(client))
-            && (!self.same_agent
-                || issued_to.user_agent == client.user_agent
-                || agent_key(issued_to) == agent_key(client))
+    /// Whether a session issued to `issued_to` fits `client`; if not, in what.
+    pub(crate) fn judge(self, issued_to: &Client, client: &Client) -> Option<Mismatch> {
+        let mismatch = Mismatch {
+            ip: self.bound_ip(issued_to) != self.bound_ip(client),
+            agent: self.bound_agent(issued_to) != self.bound_agent(client),
+        };
+        (mismatch.ip || mismatch.agent).then_some(mismatch)
     }
+
+    fn bound_ip(self, client: &Client) -> Option<Vec<u8>> {
+        match self.ip {
+            IpBinding::Off => None,
+            IpBinding::Prefix => client.ip.map(network),
+            IpBinding::Exact => ip_key(client).map(|ip| ip.to_string().into_bytes()),
+        }
+    }
+
+    fn bound_agent(self, client: &Client) -> String {
+        match self.agent {
+            AgentBinding::Off => String::new(),
+            AgentBinding::Family => agent_key(client),
+            AgentBinding::Exact => exact_agent(client).to_owned(),
+        }
+    }
+}
+
+/// The whole user agent, as far as it is kept.
+pub(crate) fn exact_agent(client: &Client) -> &str {
+    client.user_agent.as_deref().map(cut).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -122,25 +174,63 @@ mod tests {
         assert_eq!(agent_family(""), " on other");
     }
 
+    const UNBOUND: Binding = Binding { ip: IpBinding::Off, agent: AgentBinding::Off };
+    const IP: Option<Mismatch> = Some(Mismatch { ip: true, agent: false });
+    const AGENT: Option<Mismatch> = Some(Mismatch { ip: false, agent: true });
+
     #[test]
     fn a_version_bump_does_not_count_and_another_browser_does() {
         let bumped = FIREFOX.replace("142.0", "143.0");
         assert_eq!(agent_family(FIREFOX), agent_family(&bumped));
-        let binding = Binding { same_ip: false, same_agent: true };
+        let binding = Binding { agent: AgentBinding::Family, ..UNBOUND };
         let issued_to = client("192.0.2.1", FIREFOX);
-        assert!(binding.allows(&issued_to, &client("198.51.100.9", &bumped)));
-        assert!(!binding.allows(&issued_to, &client("192.0.2.1", CHROME)));
-        assert!(!binding.allows(&issued_to, &client("192.0.2.1", "")));
+        assert_eq!(binding.judge(&issued_to, &client("198.51.100.9", &bumped)), None);
+        assert_eq!(binding.judge(&issued_to, &client("192.0.2.1", CHROME)), AGENT);
+        assert_eq!(binding.judge(&issued_to, &client("192.0.2.1", "")), AGENT);
+        let exact = Binding { agent: AgentBinding::Exact, ..UNBOUND };
+        assert_eq!(exact.judge(&issued_to, &client("198.51.100.9", FIREFOX)), None);
+        assert_eq!(exact.judge(&issued_to, &client("192.0.2.1", &bumped)), AGENT);
     }
 
     #[test]
     fn a_mapped_address_equals_the_address() {
-        let binding = Binding { same_ip: true, same_agent: false };
+        let binding = Binding { ip: IpBinding::Exact, ..UNBOUND };
         let issued_to = client("192.0.2.1", "");
-        assert!(binding.allows(&issued_to, &client("::ffff:192.0.2.1", "x")));
-        assert!(!binding.allows(&issued_to, &client("192.0.2.2", "")));
-        assert!(!binding.allows(&issued_to, &client("", "")));
-        assert!(Binding { same_ip: false, ..binding }.allows(&issued_to, &client("::1", "")));
+        assert_eq!(binding.judge(&issued_to, &client("::ffff:192.0.2.1", "x")), None);
+        assert_eq!(binding.judge(&issued_to, &client("192.0.2.2", "")), IP);
+        assert_eq!(binding.judge(&issued_to, &client("", "")), IP);
+        assert_eq!(UNBOUND.judge(&issued_to, &client("::1", "x")), None);
+    }
+
+    #[test]
+    fn a_prefix_is_24_bits_of_ipv4_and_64_of_ipv6() {
+        let binding = Binding { ip: IpBinding::Prefix, ..UNBOUND };
+        let judge = |a, b| binding.judge(&client(a, ""), &client(b, ""));
+        assert_eq!(judge("192.0.2.1", "192.0.2.255"), None);
+        assert_eq!(judge("192.0.2.1", "192.0.3.1"), IP);
+        assert_eq!(judge("2001:db8::1", "2001:db8::ffff:0:0:1"), None);
+        assert_eq!(judge("2001:db8::1", "2001:db8:0:1::1"), IP);
+        assert_eq!(judge("192.0.2.1", "2001:db8::1"), IP);
+        assert_eq!(judge("192.0.2.1", ""), IP);
+    }
+
+    #[test]
+    fn both_parts_are_named() {
+        let binding = Binding { ip: IpBinding::Exact, agent: AgentBinding::Family };
+        let parts = |ip, agent| {
+            let judged = binding.judge(&client("192.0.2.1", FIREFOX), &client(ip, agent));
+            judged.map(Mismatch::parts)
+        };
+        assert_eq!(parts("192.0.2.1", FIREFOX), None);
+        assert_eq!(parts("192.0.2.2", FIREFOX), Some("ip"));
+        assert_eq!(parts("192.0.2.1", CHROME), Some("agent"));
+        assert_eq!(parts("192.0.2.2", CHROME), Some("ip agent"));
+    }
+
+    #[test]
+    fn a_mapped_address_is_of_family_four() {
+        let families = ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", ""];
+        assert_eq!(families.map(|ip| family(&client(ip, ""))), [4, 4, 6, 0]);
     }
 
     #[test]

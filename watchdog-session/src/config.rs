@@ -1,11 +1,14 @@
 //! The `session` section of the configuration.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use watchdog_core::Secret;
 use watchdog_core::config::{Check, Environment, Section, duration};
+
+use crate::proxies;
 
 /// Most sessions one user may hold at once, whatever is configured: all of them stand in one hash
 /// that the login script reads whole.
@@ -218,6 +221,7 @@ impl SessionConfig {
         let mut found = Vec::new();
         let mut rule = |broken: bool, fields, expected, hint| {
             if broken {
+                let (expected, hint) = (Cow::Borrowed(expected), Cow::Borrowed(hint));
                 found.push(Problem { fields, expected, hint });
             }
         };
@@ -283,7 +287,22 @@ impl SessionConfig {
             "a number from 1 to 256",
             "the default is 5",
         );
+        found.extend(crate::access::unusable_key(self).map(|(field, _)| key_problem(field)));
+        found.extend(self.proxy_problems());
         found
+    }
+
+    /// What is wrong with each of the trusted proxies. None of them is a secret.
+    fn proxy_problems(&self) -> impl Iterator<Item = Problem> {
+        self.trusted_proxies.iter().filter_map(|text| {
+            let wrong = proxies::network(text).err()?;
+            let given: String = text.chars().take(64).collect();
+            Some(Problem {
+                fields: &["trusted_proxies"],
+                expected: Cow::Borrowed("addresses and networks, such as 10.0.0.0/8"),
+                hint: Cow::Owned(format!("`{given}` {wrong}")),
+            })
+        })
     }
 
     /// What holds in `environment`, given whether a Redis is configured.
@@ -295,14 +314,16 @@ impl SessionConfig {
         match self.effective_store(redis_is_configured) {
             StoreKind::Redis if !redis_is_configured => Some(Problem {
                 fields: &["store"],
-                expected: "WATCHDOG_REDIS_URL to be set with it",
-                hint: "set WATCHDOG_REDIS_URL, or WATCHDOG_SESSION_STORE=memory in development",
+                expected: "WATCHDOG_REDIS_URL to be set with it".into(),
+                hint: "set WATCHDOG_REDIS_URL, or WATCHDOG_SESSION_STORE=memory in development"
+                    .into(),
             }),
             StoreKind::Memory if environment.is_strict() => Some(Problem {
                 fields: &["store"],
-                expected: "redis outside development",
+                expected: "redis outside development".into(),
                 hint: "sessions in memory end with the process and are unknown to its siblings: \
-                       set WATCHDOG_REDIS_URL",
+                       set WATCHDOG_REDIS_URL"
+                    .into(),
             }),
             _ => None,
         }
@@ -310,11 +331,32 @@ impl SessionConfig {
 }
 
 /// A rule that does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) fields: &'static [&'static str],
-    pub(crate) expected: &'static str,
-    pub(crate) hint: &'static str,
+    pub(crate) expected: Cow<'static, str>,
+    pub(crate) hint: Cow<'static, str>,
+}
+
+fn key_problem(field: &str) -> Problem {
+    if field == "access_token_key" {
+        Problem {
+            fields: &["access_token_key"],
+            expected: "one private Ed25519 key in PEM, as `openssl genpkey -algorithm ed25519` \
+                       makes it"
+                .into(),
+            hint: "a key in several lines is best kept in a file, named by \
+                   WATCHDOG_SESSION_ACCESS_TOKEN_KEY_FILE"
+                .into(),
+        }
+    } else {
+        Problem {
+            fields: &["access_token_key_previous"],
+            expected: "Ed25519 keys in PEM, private or public, one in each value and none twice"
+                .into(),
+            hint: "`openssl pkey -pubout` turns a private key into its public one".into(),
+        }
+    }
 }
 
 impl Section for SessionConfig {
@@ -413,6 +455,21 @@ mod tests {
         assert_eq!(set.contradictions(), []);
         let torn = SessionConfig { ip_binding: Some(IpBinding::Off), ..set };
         assert_eq!(fields(&torn), [&["enforce_same_ip", "ip_binding"]]);
+    }
+
+    #[test]
+    fn each_proxy_that_is_none_is_reported_with_its_value() {
+        let proxies = ["10.0.0.0/8", "10.0.0.1/8", "::1", "proxy.example", "0.0.0.0/0"];
+        let config = SessionConfig {
+            trusted_proxies: proxies.map(str::to_owned).to_vec(),
+            ..SessionConfig::default()
+        };
+        assert_eq!(fields(&config), [["trusted_proxies"]; 3]);
+        let hints: Vec<_> =
+            config.contradictions().into_iter().map(|problem| problem.hint).collect();
+        for (hint, value) in hints.iter().zip(["10.0.0.1/8", "proxy.example", "0.0.0.0/0"]) {
+            assert!(hint.contains(&format!("`{value}`")), "{hint}");
+        }
     }
 
     #[test]

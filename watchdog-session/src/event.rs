@@ -1,6 +1,10 @@
 //! From an event in the outbox to an audit entry.
 
+#[cfg(test)]
+mod tests;
+
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
 use watchdog_core::{CipherKeys, RootKeys, Timestamp, fill_random};
@@ -31,43 +35,44 @@ impl EventKeys {
         &self.records
     }
 
-    /// What the events of one call carry.
-    pub(crate) fn outbox(&self, client: &Client, now: Millis) -> Result<Outbox> {
+    /// What the events of one call carry: from where it came, and by whom when that is not the user
+    /// of the session.
+    pub(crate) fn outbox(
+        &self,
+        client: &Client,
+        by: Option<&Actor>,
+        now: Millis,
+    ) -> Result<Outbox> {
         let mut random = [0; 10];
         fill_random(&mut random)?;
         let seed = *uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_bytes();
         let user_agent = client.user_agent.as_deref().map(|agent| cut(agent).to_owned());
-        let client = serde_json::to_vec(&Client::new(client.ip, user_agent))
+        let caller = Caller { client: Client::new(client.ip, user_agent), by: by.cloned() };
+        let caller = serde_json::to_vec(&caller)
             .map_err(|error| Error::new(ErrorKind::Internal, "client").with_source(error))?;
-        Ok(Outbox { seed, client: self.clients.seal(&seed, &client)? })
+        Ok(Outbox { seed, client: self.clients.seal(&seed, &caller)? })
     }
 
     /// The audit entry of an event. What cannot be opened is left out, never the entry.
     pub(crate) fn entry(&self, bucket: u16, event: &Event) -> Entry {
         let identity = Identity::open(&self.records, event.place(bucket), &event.sealed).ok();
-        let client = self
+        let caller: Caller = self
             .clients
             .open(&event.seed, &event.client)
             .ok()
             .and_then(|plain| serde_json::from_slice(&plain).ok())
             .unwrap_or_default();
-        let owner = identity.map(|identity| identity.user);
-        let (actor, owner) = match owner {
-            _ if !is_own_act(event) => (Actor::service(SERVICE), owner),
-            Some(user) => (Actor::user(user), None),
-            None => (Actor::anonymous(), None),
-        };
-        let (action, outcome) = named(&event.action);
+        let (actor, owner) = actor_of(event, caller.by, identity.map(|identity| identity.user));
         let mut entry = Entry::new(
             entry_id(event.seed, event.index, &event.action),
             timestamp(event.occurred_at),
             Category::Security,
             actor,
-            format!("session.{action}"),
-            Resource::new("session", event.session.to_string()),
+            format!("session.{}", name_of(&event.action)),
+            resource_of(bucket, event),
         )
-        .with_outcome(outcome)
-        .with_client(client);
+        .with_outcome(outcome_of(event))
+        .with_client(caller.client);
         if let Some(owner) = owner {
             entry = entry.with_detail("owner", owner);
         }
@@ -81,25 +86,86 @@ impl EventKeys {
     }
 }
 
-/// Whether the user of the session did it. What time, the concurrent limit, the detection of reuse
-/// or somebody else did to the session is not laid at the user's door.
-fn is_own_act(event: &Event) -> bool {
-    let reason = event.details.iter().find(|(name, _)| name == "reason");
+/// From where a call came, and by whom, as it is sealed into its events. Releases that know no `by`
+/// pass over it, and write none.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Caller {
+    #[serde(flatten)]
+    client: Client,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Actor>,
+}
+
+/// Whose act an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agency {
+    /// Of time, the concurrent limit, the detection of a theft or a policy: nobody is named who
+    /// happened to make the call that found it.
+    Service,
+    /// Of who made the call; of the user of the session unless somebody else is named.
+    Caller,
+    /// Of somebody else than the user, if named.
+    Other,
+}
+
+fn agency(event: &Event) -> Agency {
     match &*event.action {
-        "expired" | "evicted" | "reuse" => false,
-        "revoked" => reason.is_some_and(|(_, reason)| {
-            [RevokeReason::Logout, RevokeReason::User].iter().any(|own| own.as_str() == reason)
-        }),
-        _ => true,
+        "expired" | "evicted" | "reuse" | "binding_mismatch" | "events_dropped" => Agency::Service,
+        "everybody_revoked" => Agency::Other,
+        "revoked" => match detail(event, "reason") {
+            Some("binding_mismatch") => Agency::Service,
+            Some(reason) if is_own_reason(reason) => Agency::Caller,
+            _ => Agency::Other,
+        },
+        _ => Agency::Caller,
     }
 }
 
-fn named(action: &str) -> (&str, Outcome) {
+fn is_own_reason(reason: &str) -> bool {
+    [RevokeReason::Logout, RevokeReason::User].iter().any(|own| own.as_str() == reason)
+}
+
+/// Who did it, and whose session it was when that is not the same.
+fn actor_of(event: &Event, by: Option<Actor>, owner: Option<String>) -> (Actor, Option<String>) {
+    let own = || owner.clone().map_or_else(Actor::anonymous, Actor::user);
+    let actor = match (agency(event), by) {
+        (Agency::Caller | Agency::Other, Some(by)) => by,
+        (Agency::Caller, None) => own(),
+        (Agency::Other, None) | (Agency::Service, _) => Actor::service(SERVICE),
+    };
+    let is_own = owner.is_some() && actor == own();
+    (actor, owner.filter(|_| !is_own))
+}
+
+fn detail<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
+    event.details.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+}
+
+fn resource_of(bucket: u16, event: &Event) -> Resource {
+    match &*event.action {
+        "everybody_revoked" => Resource::new("session", "*"),
+        "events_dropped" => Resource::new("session_events", bucket.to_string()),
+        _ => Resource::new("session", event.session.to_string()),
+    }
+}
+
+fn name_of(action: &str) -> &str {
     match action {
-        "reuse" => ("refresh_token_reused", Outcome::Denied),
-        "kept" => ("refreshed", Outcome::Success),
-        "grace" => ("grace_used", Outcome::Success),
-        other => (other, Outcome::Success),
+        "reuse" => "refresh_token_reused",
+        "kept" => "refreshed",
+        "grace" => "grace_used",
+        other => other,
+    }
+}
+
+fn outcome_of(event: &Event) -> Outcome {
+    match &*event.action {
+        "reuse" => Outcome::Denied,
+        // Under the policy `log` the session goes on.
+        "binding_mismatch" if detail(event, "action") == Some("log") => Outcome::Success,
+        "binding_mismatch" => Outcome::Denied,
+        "events_dropped" => Outcome::Failure,
+        _ => Outcome::Success,
     }
 }
 
@@ -126,94 +192,4 @@ pub(crate) fn timestamp(millis: Millis) -> Timestamp {
         .ok()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok())
         .unwrap_or(Timestamp::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_stable_distinct_and_version_seven() {
-        let keys = EventKeys::new(&RootKeys::ephemeral().unwrap()).unwrap();
-        let seed = keys.outbox(&Client::unknown(), 1_767_225_600_000).unwrap().seed;
-        let ids: Vec<_> = (0..4).map(|index| entry_id(seed, index, "rotated")).collect();
-        let again: Vec<_> = (0..4).map(|index| entry_id(seed, index, "rotated")).collect();
-        assert_eq!(ids, again);
-        // A rotation whose answer was lost, and the theft that its repeat looks like.
-        assert!(!ids.contains(&entry_id(seed, 0, "reuse")));
-        for (position, id) in ids.iter().enumerate() {
-            assert_eq!(id.get_version_num(), 7);
-            assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_767_225_600);
-            assert!(!ids[..position].contains(id));
-        }
-    }
-
-    #[test]
-    fn an_event_that_cannot_be_opened_is_an_entry_all_the_same() {
-        let keys = EventKeys::new(&RootKeys::ephemeral().unwrap()).unwrap();
-        let event = Event {
-            action: "reuse".into(),
-            occurred_at: u64::MAX,
-            session: crate::SessionId::from_bytes([1; 16]),
-            user: [2; 16],
-            seed: [3; 16],
-            index: 1,
-            sealed: b"garbage".to_vec(),
-            client: Vec::new(),
-            details: vec![("age".into(), "7".into()), ("reason".into(), "x".into())],
-        };
-        let entry = keys.entry(9, &event);
-        assert_eq!(entry.actor, Actor::service("watchdog-session"));
-        assert_eq!(entry.action, "session.refresh_token_reused");
-        assert_eq!(entry.outcome, Outcome::Denied);
-        assert_eq!(entry.details["age"], 7);
-        assert_eq!(entry.details["reason"], "x");
-    }
-
-    #[test]
-    fn only_what_the_user_did_has_the_user_as_its_actor() {
-        let keys = EventKeys::new(&RootKeys::ephemeral().unwrap()).unwrap();
-        let identity = Identity {
-            user: "alice".into(),
-            roles: Vec::new(),
-            ip: None,
-            user_agent: None,
-            created_at: 1,
-            absolute_deadline: 2,
-            idle_timeout: 1,
-        };
-        let mut event = Event {
-            action: String::new(),
-            occurred_at: 1,
-            session: crate::SessionId::from_bytes([1; 16]),
-            user: [2; 16],
-            seed: [3; 16],
-            index: 0,
-            sealed: Vec::new(),
-            client: Vec::new(),
-            details: Vec::new(),
-        };
-        event.sealed = identity.seal(&keys.records, event.place(9)).unwrap();
-        let mut actor = |action: &str, reason: Option<RevokeReason>| {
-            event.action = action.into();
-            event.details = reason
-                .map(|reason| ("reason".into(), reason.as_str().into()))
-                .into_iter()
-                .collect();
-            let entry = keys.entry(9, &event);
-            (entry.actor, entry.details.get("owner").cloned())
-        };
-        let own = (Actor::user("alice"), None);
-        for action in ["issued", "rotated", "kept", "grace", "repaired"] {
-            assert_eq!(actor(action, None), own, "{action}");
-        }
-        assert_eq!(actor("revoked", Some(RevokeReason::Logout)), own);
-        assert_eq!(actor("revoked", Some(RevokeReason::User)), own);
-        let not_own = (Actor::service("watchdog-session"), Some("alice".into()));
-        for action in ["expired", "evicted", "reuse", "revoked"] {
-            assert_eq!(actor(action, None), not_own, "{action}");
-        }
-        assert_eq!(actor("revoked", Some(RevokeReason::Administrator)), not_own);
-        assert_eq!(actor("revoked", Some(RevokeReason::CredentialsChanged)), not_own);
-    }
 }

@@ -29,13 +29,20 @@ impl HealthCheck for SessionHealth {
         let backlog = self.pump.as_ref().map(|pump| pump.backlog()).unwrap_or_default();
         let message = match backlog {
             _ if report.status != Status::Pass => return report,
+            Backlog { dropped: 1.., .. } => {
+                "session events are dropped: the audit sink does not take them fast enough"
+            }
             Backlog { refused: 1.., .. } => {
                 "the audit sink refused session events; they stay in the store"
             }
             Backlog { buckets: 1.., .. } => "session events wait for the audit sink",
             _ => return report,
         };
+        // A count beyond 2^52 takes centuries.
+        #[expect(clippy::cast_precision_loss, reason = "see above")]
+        let dropped = backlog.dropped as f64;
         CheckReport::warn(message)
+            .with_observation("events_dropped", dropped)
             .with_observation("buckets_waiting", backlog.buckets.into())
             .with_observation("events_refused", backlog.refused.into())
             .with_observation("events_unread", backlog.unread.into())

@@ -1,34 +1,41 @@
 //! Moves events from the outbox to the audit sink, at least once.
 
+mod offer;
 mod sweep;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use watchdog_core::AuditSink;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKeys;
 use crate::store::SessionStore;
-use crate::telemetry;
 
 const BATCH: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a caller waits for a delivery at most.
+const LONGEST_DELIVERY: Duration = Duration::from_secs(10);
+/// How long one process may hold events before another takes them over.
+pub(crate) const TAKEOVER: Duration = Duration::from_secs(30);
 
 /// Delivers the events of the buckets this process changed, and now and then of all buckets.
 ///
-/// An event leaves the outbox when the sink has it. A process that dies leaves its events there;
-/// the next change in the bucket or the next sweep, by whatever process, delivers them.
+/// A process claims events, offers them to the sink, and acknowledges those that the sink has: only
+/// then do they leave the outbox. Events of a process that died are claimed by another one.
 #[derive(Debug)]
 pub(crate) struct Pump {
     store: Arc<dyn SessionStore>,
     sink: Arc<dyn AuditSink>,
     keys: Arc<EventKeys>,
+    /// Who claims: a random name.
+    consumer: String,
+    takeover: Duration,
     state: Mutex<State>,
     /// One delivery at a time: two would offer the same events twice.
     gate: tokio::sync::Mutex<()>,
@@ -39,6 +46,8 @@ struct State {
     waiting: BTreeSet<u16>,
     /// What stays behind in a bucket, as of the last look into it.
     left: BTreeMap<u16, Left>,
+    /// Buckets in which something waited at the last look, and how many events they had dropped.
+    seen: BTreeMap<u16, u64>,
     is_running: bool,
     is_sweeping: bool,
     is_failing: bool,
@@ -60,6 +69,8 @@ pub(crate) struct Backlog {
     pub(crate) refused: u32,
     /// Events that only a newer release can read.
     pub(crate) unread: u32,
+    /// Events that found no room in the outbox, as of the last look.
+    pub(crate) dropped: u64,
 }
 
 impl Pump {
@@ -67,8 +78,17 @@ impl Pump {
         store: Arc<dyn SessionStore>,
         sink: Arc<dyn AuditSink>,
         keys: Arc<EventKeys>,
+        takeover: Duration,
     ) -> Self {
-        Self { store, sink, keys, state: Mutex::default(), gate: tokio::sync::Mutex::default() }
+        Self {
+            store,
+            sink,
+            keys,
+            consumer: uuid::Uuid::new_v4().simple().to_string(),
+            takeover,
+            state: Mutex::default(),
+            gate: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Says that a bucket may have events, and starts the delivery unless it runs.
@@ -90,6 +110,16 @@ impl Pump {
         }
     }
 
+    /// [`deliver`](Self::deliver) for a caller who cannot wait for ever.
+    pub(crate) async fn deliver_in_time(&self) -> Result<()> {
+        in_time(self.deliver()).await
+    }
+
+    /// [`sweep`](Self::sweep) for a caller who cannot wait for ever.
+    pub(crate) async fn sweep_in_time(&self) -> Result<()> {
+        in_time(self.sweep()).await
+    }
+
     /// Delivers what waits, each bucket once, whatever becomes of the others. What fails waits on.
     pub(crate) async fn deliver(&self) -> Result<()> {
         let _one = self.gate.lock().await;
@@ -97,7 +127,10 @@ impl Pump {
         let mut first = None;
         while let Some(taken) = self.take_except(&failed) {
             match self.deliver_bucket(taken.bucket).await {
-                Ok(left) => taken.delivered(left),
+                Ok(left) => {
+                    let left = self.left_with_others(taken.bucket, left).await;
+                    taken.delivered(left);
+                }
                 Err(error) => {
                     failed.insert(taken.bucket);
                     first.get_or_insert(error);
@@ -118,6 +151,7 @@ impl Pump {
             backlog.refused = backlog.refused.saturating_add(left.refused);
             backlog.unread = backlog.unread.saturating_add(left.unread);
         }
+        backlog.dropped = state.seen.values().fold(0, |sum, dropped| sum.saturating_add(*dropped));
         backlog
     }
 
@@ -129,43 +163,52 @@ impl Pump {
     }
 
     async fn deliver_bucket(&self, bucket: u16) -> Result<Left> {
-        let mut after: Option<String> = None;
         let mut left = Left::default();
+        let mut offered = HashSet::new();
         loop {
-            let batch = self.store.events(bucket, after.as_deref(), BATCH).await?;
-            let mut delivered = Vec::with_capacity(batch.len());
-            let mut failure = None;
-            for stored in &batch {
-                let Some(event) = &stored.event else {
-                    // Of a newer release: a process of that release delivers it.
-                    left.unread += 1;
-                    telemetry::event("unread");
-                    continue;
-                };
-                match self.sink.record(self.keys.entry(bucket, event)).await {
-                    Ok(()) => delivered.push(&*stored.handle),
-                    Err(error) if error.is_retryable() => {
-                        failure = Some(error);
-                        break;
-                    }
-                    Err(error) => {
-                        left.refused += 1;
-                        telemetry::event("refused");
-                        tracing::error!(%error, action = event.action, "the audit sink refused a session event; it stays in the outbox");
-                    }
-                }
-            }
-            self.store.acknowledge(bucket, &delivered).await?;
-            for _ in &delivered {
-                telemetry::event("delivered");
-            }
-            if let Some(error) = failure {
-                return Err(error.into());
-            }
-            if batch.len() < BATCH as usize {
+            let mut batch = self.store.claim(bucket, &self.consumer, BATCH, self.takeover).await?;
+            let is_last = batch.len() < BATCH as usize;
+            // What was set aside in this very round may be handed out again; it has its turn later.
+            batch.retain(|stored| offered.insert(stored.handle.clone()));
+            if batch.is_empty() {
                 return Ok(left);
             }
-            after = batch.last().map(|stored| stored.handle.clone());
+            let offer = self.offer(bucket, &batch).await;
+            left.add(offer.left);
+            self.store.acknowledge(bucket, &offer.delivered).await?;
+            if !offer.aside.is_empty() {
+                self.store.postpone(bucket, &offer.aside).await?;
+            }
+            if let Some(error) = offer.failure {
+                // Is the bucket full by now?
+                self.look(bucket).await?;
+                return Err(error.into());
+            }
+            if is_last {
+                return Ok(left);
+            }
+        }
+    }
+
+    /// What a round left, with what earlier rounds set aside and this one was not given again.
+    async fn left_with_others(&self, bucket: u16, left: Left) -> Left {
+        let (known, is_seen) = {
+            let state = self.state();
+            (state.left.get(&bucket).copied(), state.seen.contains_key(&bucket))
+        };
+        if known.is_none() && !is_seen {
+            return left;
+        }
+        let known = known.unwrap_or_default();
+        match self.look(bucket).await {
+            Ok(waiting) => {
+                let most = u32::try_from(waiting.events).unwrap_or(u32::MAX);
+                Left {
+                    refused: left.refused.max(known.refused).min(most),
+                    unread: left.unread.max(known.unread).min(most),
+                }
+            }
+            Err(_) => known,
         }
     }
 
@@ -207,6 +250,19 @@ impl Drop for Taken<'_> {
             self.pump.state().waiting.insert(self.bucket);
         }
     }
+}
+
+impl Left {
+    fn add(&mut self, other: Self) {
+        self.refused = self.refused.saturating_add(other.refused);
+        self.unread = self.unread.saturating_add(other.unread);
+    }
+}
+
+async fn in_time(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::time::timeout(LONGEST_DELIVERY, work).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Unavailable, "session events are not delivered in time"))
+    })
 }
 
 /// Says that nobody delivers any more, also when a runtime drops the task half-way.

@@ -12,7 +12,7 @@ use watchdog_core::audit::Client;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::timestamp;
-use crate::place::Place;
+use crate::place::{Place, SessionId};
 use crate::session::Facts;
 
 /// The version of records that this release writes.
@@ -26,6 +26,8 @@ pub const HEADER_BYTES: usize = 202;
 pub(crate) const SEEN_AT: usize = 20;
 /// Set when the last step was a repair after lost writes.
 const REPAIRED: u8 = 1;
+/// Two bits: the family of the address that the last rotation came from.
+const FAMILY: u8 = 0b110;
 
 /// Milliseconds since 1970-01-01 by the clock of the store.
 pub type Millis = u64;
@@ -182,6 +184,25 @@ impl Header {
     pub fn set_repaired(&mut self, repaired: bool) {
         self.common.flags = self.common.flags & !REPAIRED | u8::from(repaired);
     }
+
+    /// The family of the address that the last rotation came from: 4, 6, or 0 when it is not known.
+    pub fn family(&self) -> u8 {
+        match self.common.flags & FAMILY {
+            0b010 => 4,
+            0b100 => 6,
+            _ => 0,
+        }
+    }
+
+    /// Notes the family of the address that a rotation came from: 4, 6, or anything else.
+    pub fn set_family(&mut self, family: u8) {
+        let bits = match family {
+            4 => 0b010,
+            6 => 0b100,
+            _ => 0,
+        };
+        self.common.flags = self.common.flags & !FAMILY | bits;
+    }
 }
 
 /// The sealed part of a record, empty for what is no record.
@@ -208,9 +229,24 @@ pub(crate) struct Identity {
     pub(crate) absolute_deadline: Millis,
     #[serde(rename = "t")]
     pub(crate) idle_timeout: Millis,
+    /// When the user last authenticated, unless that is the creation time.
+    #[serde(rename = "t0", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_time: Option<Millis>,
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) level: Option<String>,
+    /// The first of the sessions that this one succeeds, unless it succeeds none.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<SessionId>,
 }
 
 impl Identity {
+    /// The client the session was issued to.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.ip, self.user_agent.clone())
+    }
+
     /// What is known of the session at this place, once this identity was verified.
     pub(crate) fn into_facts(self, place: Place) -> Facts {
         Facts {
@@ -218,8 +254,13 @@ impl Identity {
             user: self.user,
             roles: self.roles,
             created_at: timestamp(self.created_at),
+            auth_time: timestamp(self.auth_time.unwrap_or(self.created_at)),
             expires_at: timestamp(self.absolute_deadline),
+            idle_timeout: self.idle_timeout,
+            label: self.label,
+            level: self.level,
             location: Some(place.location),
+            origin: Some(self.origin.unwrap_or(place.session)),
             issued_to: Client::new(self.ip, self.user_agent),
         }
     }
@@ -271,11 +312,14 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use watchdog_core::RootKeys;
 
     use super::*;
-    use crate::place::{Location, SessionId};
+    use crate::place::Location;
 
     pub(crate) fn header() -> Header {
         Header {
@@ -310,6 +354,10 @@ pub(crate) mod tests {
             created_at: 1_000_000,
             absolute_deadline: 9_000_000,
             idle_timeout: 1_800_000,
+            auth_time: None,
+            label: None,
+            level: None,
+            origin: None,
         }
     }
 
@@ -358,13 +406,32 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn flags_other_than_the_repair_mark_are_left_alone() {
+    fn each_mark_leaves_the_others_alone() {
         let mut header = header();
-        header.common.flags = 0b1010;
+        header.common.flags = 0b1010_1010;
         header.set_repaired(true);
         assert!(header.is_repaired());
+        for (family, bits) in [(4, 0b010), (6, 0b100), (0, 0), (5, 0)] {
+            header.set_family(family);
+            assert_eq!(header.family(), if bits == 0 { 0 } else { family });
+            assert_eq!(header.common.flags, 0b1010_1001 | bits);
+        }
         header.set_repaired(false);
-        assert_eq!(header.common.flags, 0b1010);
+        assert_eq!(header.common.flags, 0b1010_1000);
+        header.common.flags = 0b110;
+        assert_eq!(header.family(), 0);
+    }
+
+    /// A process of the release before, which knows fewer members, reads the identity all the same,
+    /// and an identity without news is written as that release wrote it.
+    #[test]
+    fn an_identity_without_news_is_written_as_before() {
+        let text = serde_json::to_string(&identity()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"u":"alice","r":["admin"],"i":"192.0.2.1","a":"agent","c":1000000,"d":9000000,"t":1800000}"#
+        );
+        assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), identity());
     }
 
     #[test]

@@ -100,8 +100,12 @@ pub struct Presented {
     pub made_at: Millis,
     /// Keyed digest of the address, when it must be the one the session was issued to.
     pub ip: Option<[u8; 16]>,
-    /// Keyed digest of the agent family, when it must be the one the session was issued to.
-    pub agent: Option<[u8; 16]>,
+    /// Keyed digest of the agent family.
+    pub agent_tag: [u8; 16],
+    /// Whether the agent family must be the one the session was issued to.
+    pub bind_agent: bool,
+    /// The family of the address: 4, 6, or 0 when it is not known.
+    pub family: u8,
 }
 
 /// The rules in force.
@@ -136,7 +140,7 @@ pub fn decide(header: &Header, presented: &Presented, rules: &Rules, now: Millis
     }
     let verdict = by_lineage(header, presented, rules, now);
     let stranger = presented.ip.is_some_and(|ip| ip != header.origin_ip)
-        || presented.agent.is_some_and(|agent| agent != header.origin_agent);
+        || (presented.bind_agent && presented.agent_tag != header.origin_agent);
     // A stranger with a replaced token is a thief found out; with a live one, only refused.
     first(if verdict.is_granted() && stranger { Verdict::Mismatch } else { verdict })
 }
@@ -157,12 +161,20 @@ fn by_lineage(header: &Header, presented: &Presented, rules: &Rules, now: Millis
         && presented.successor == header.current_digest;
     let made_at = presented.made_at.clamp(now.saturating_sub(REPEAT_WINDOW), now);
     let in_grace = made_at.saturating_sub(header.rotated_at) < rules.grace
-        && presented.client == header.rotated_by;
+        && (presented.client == header.rotated_by || changed_family(header, presented));
     match (just_replaced && in_grace, header.grace_used < rules.grace_limit) {
         (true, true) => Verdict::Grace,
         (true, false) => Verdict::Exhausted,
         (false, _) => Verdict::Reuse,
     }
+}
+
+/// Whether the last rotation came over IPv4 and this call over IPv6, or the other way round, from
+/// the agent family the session was issued to. One host has both, and takes now this, now that
+/// (RFC 8305); its two networks cannot be held against each other.
+fn changed_family(header: &Header, presented: &Presented) -> bool {
+    let families = (header.family(), presented.family);
+    matches!(families, (4, 6) | (6, 4)) && presented.agent_tag == header.origin_agent
 }
 
 /// The header after a decision; `None` when the session ends by it.
@@ -184,6 +196,7 @@ pub fn apply(
             next.current_digest = presented.successor;
             next.rotated_at = now;
             next.rotated_by = presented.client;
+            next.set_family(presented.family);
             next.nonce = presented.nonce;
             next.grace_used = 0;
         }
@@ -221,7 +234,9 @@ mod tests {
             nonce: [9; 8],
             made_at: Millis::MAX,
             ip: None,
-            agent: None,
+            agent_tag: [6; 16],
+            bind_agent: false,
+            family: 0,
         }
     }
 
@@ -332,6 +347,31 @@ mod tests {
         assert_eq!(verdict(&header, &thief, NOW), Verdict::Reuse);
     }
 
+    /// A host with both families rotates over one, loses the answer, and asks over the other.
+    #[test]
+    fn grace_follows_a_host_from_one_address_family_to_the_other() {
+        let mut header = header();
+        header.rotated_at = NOW;
+        let elsewhere = |family| Presented { client: [8; 16], family, ..previous() };
+        for (then, now, wanted) in [
+            (4, 6, Verdict::Grace),
+            (6, 4, Verdict::Grace),
+            (4, 4, Verdict::Reuse),
+            (6, 6, Verdict::Reuse),
+            (0, 6, Verdict::Reuse),
+            (4, 0, Verdict::Reuse),
+            (4, 5, Verdict::Reuse),
+        ] {
+            header.set_family(then);
+            assert_eq!(verdict(&header, &elsewhere(now), NOW), wanted, "{then} to {now}");
+        }
+        header.set_family(4);
+        let other_agent = Presented { agent_tag: [9; 16], ..elsewhere(6) };
+        assert_eq!(verdict(&header, &other_agent, NOW), Verdict::Reuse);
+        let next = apply(decide(&header, &current(), &RULES, NOW), &header, &current(), NOW);
+        assert_eq!(next.unwrap().family(), 0);
+    }
+
     #[test]
     fn grace_beyond_its_count_is_refused_without_revoking() {
         let mut header = header();
@@ -394,11 +434,11 @@ mod tests {
 
     #[test]
     fn a_stranger_is_refused_with_a_live_token_and_caught_with_a_dead_one() {
-        let at_home = Presented { ip: Some([5; 16]), agent: Some([6; 16]), ..current() };
+        let at_home = Presented { ip: Some([5; 16]), bind_agent: true, ..current() };
         assert_eq!(verdict(&header(), &at_home, NOW), Verdict::Rotated);
         for stranger in [
             Presented { ip: Some([0; 16]), ..at_home },
-            Presented { agent: Some([0; 16]), ..at_home },
+            Presented { agent_tag: [0; 16], ..at_home },
         ] {
             let decision = decide(&header(), &stranger, &RULES, NOW);
             assert_eq!(decision.verdict, Verdict::Mismatch);

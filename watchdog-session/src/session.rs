@@ -1,6 +1,9 @@
 //! What callers give and get: subjects, sessions, tokens.
 
-use std::fmt;
+mod regeneration;
+mod revocation;
+mod summary;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +11,15 @@ use watchdog_core::Timestamp;
 use watchdog_core::audit::Client;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::timestamp;
 use crate::place::{Location, Place, SessionId};
+use crate::record::Millis;
 use crate::rotation::Verdict;
 use crate::token::{AccessToken, RefreshToken, SessionToken};
+
+pub use regeneration::Regeneration;
+pub use revocation::{Revocation, RevokeReason};
+pub use summary::SessionSummary;
 
 /// Longest user id, in bytes.
 pub const MAX_USER_BYTES: usize = 256;
@@ -18,18 +27,39 @@ pub const MAX_USER_BYTES: usize = 256;
 pub const MAX_ROLES: usize = 32;
 /// Longest role, in bytes.
 pub const MAX_ROLE_BYTES: usize = 64;
+/// Longest device label, and longest level of an authentication, in bytes.
+pub const MAX_LABEL_BYTES: usize = 64;
+
+pub(crate) type Roles = Vec<String>;
 
 /// Whom a session is issued to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     pub(crate) user: String,
-    pub(crate) roles: Vec<String>,
+    pub(crate) roles: Roles,
+    pub(crate) label: Option<String>,
+    pub(crate) level: Option<String>,
 }
 
 impl Subject {
     /// A user by the application's own id.
     pub fn user(id: impl Into<String>) -> Self {
-        Self { user: id.into(), roles: Vec::new() }
+        Self { user: id.into(), roles: Vec::new(), label: None, level: None }
+    }
+
+    /// Names the device, for a list of the user's sessions: 1 to 64 bytes.
+    #[must_use]
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Says how strongly the user authenticated, in the application's words, 1 to 64 bytes: the
+    /// `acr` of `OpenID` Connect, such as `aal2`.
+    #[must_use]
+    pub fn with_level(mut self, level: impl Into<String>) -> Self {
+        self.level = Some(level.into());
+        self
     }
 
     /// Sets the roles, which the session and its access tokens carry.
@@ -49,6 +79,10 @@ impl Subject {
         }
         if self.roles.iter().any(|role| role.is_empty() || role.len() > MAX_ROLE_BYTES) {
             return misuse("a role has 1 to 64 bytes");
+        }
+        let texts = [&self.label, &self.level];
+        if texts.into_iter().flatten().any(|text| text.is_empty() || text.len() > MAX_LABEL_BYTES) {
+            return misuse("a label or level has 1 to 64 bytes");
         }
         Ok(())
     }
@@ -70,29 +104,52 @@ pub enum Credential {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     facts: Arc<Facts>,
+    last_seen: Millis,
     credential: Credential,
     /// Whoever holds it now, when that is not quite whom it was issued to.
     caller: Option<Arc<Client>>,
+    is_step_up_required: bool,
 }
 
-/// What is known of a session, whoever presents it.
+/// What is known of a session, whoever presents it and whenever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) id: SessionId,
     pub(crate) user: String,
-    pub(crate) roles: Vec<String>,
+    pub(crate) roles: Roles,
     pub(crate) created_at: Timestamp,
+    pub(crate) auth_time: Timestamp,
     pub(crate) expires_at: Timestamp,
+    pub(crate) idle_timeout: Millis,
+    pub(crate) label: Option<String>,
+    pub(crate) level: Option<String>,
     pub(crate) location: Option<Location>,
+    /// The session under whose id the attributes are sealed: the first of those that this one
+    /// succeeds. `None` when only the record tells.
+    pub(crate) origin: Option<SessionId>,
     /// The client of its login; unknown from an access token.
     pub(crate) issued_to: Client,
 }
 
 impl Session {
     /// A session with the facts about it, as `caller` presents it.
-    pub(crate) fn new(facts: Arc<Facts>, credential: Credential, caller: &Client) -> Self {
+    pub(crate) fn new(
+        facts: Arc<Facts>,
+        last_seen: Millis,
+        credential: Credential,
+        caller: &Client,
+    ) -> Self {
         let caller = (facts.issued_to != *caller).then(|| Arc::new(caller.clone()));
-        Self { facts, credential, caller }
+        Self { facts, last_seen, credential, caller, is_step_up_required: false }
+    }
+
+    pub(crate) fn with_step_up_required(mut self, is_required: bool) -> Self {
+        self.is_step_up_required = is_required;
+        self
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The public handle of the session. It opens nothing.
@@ -118,6 +175,41 @@ impl Session {
     /// When the user logged in.
     pub fn created_at(&self) -> Timestamp {
         self.facts.created_at
+    }
+
+    /// When the user last authenticated: at the login, or for
+    /// [`Regeneration::reauthenticated`].
+    pub fn auth_time(&self) -> Timestamp {
+        self.facts.auth_time
+    }
+
+    /// When it was last known to be used, up to a touch interval behind; of one recognised by an
+    /// access token, when the token was made.
+    pub fn last_seen(&self) -> Timestamp {
+        timestamp(self.last_seen)
+    }
+
+    /// The device, as the application named it at login. An access token does not say it.
+    pub fn label(&self) -> Option<&str> {
+        self.facts.label.as_deref()
+    }
+
+    /// How strongly the user authenticated, in the application's words.
+    pub fn level(&self) -> Option<&str> {
+        self.facts.level.as_deref()
+    }
+
+    /// The client it was issued to. An access token does not say it.
+    pub fn issued_to(&self) -> &Client {
+        &self.facts.issued_to
+    }
+
+    /// Whether the client is not the one the session is bound to, so that the user must
+    /// authenticate again. Only
+    /// [`authenticate_for_step_up`](crate::Sessions::authenticate_for_step_up) gives such a
+    /// session; use it for that alone.
+    pub fn is_step_up_required(&self) -> bool {
+        self.is_step_up_required
     }
 
     /// When it ends at the latest: the absolute deadline, or the end of the access token it was
@@ -171,38 +263,6 @@ pub struct Rotated {
     pub session: Session,
 }
 
-/// Why a session is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RevokeReason {
-    /// Its user logged out.
-    Logout,
-    /// Its user ended it from another session.
-    User,
-    /// Somebody responsible ended it.
-    Administrator,
-    /// Its user's credentials changed.
-    CredentialsChanged,
-}
-
-impl RevokeReason {
-    /// The name used in events.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::User => "user",
-            Self::Administrator => "administrator",
-            Self::CredentialsChanged => "credentials_changed",
-        }
-    }
-}
-
-impl fmt::Display for RevokeReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,5 +277,8 @@ mod tests {
         assert!(!ok(&Subject::user("a").with_roles(vec!["r"; 33])));
         assert!(!ok(&Subject::user("a").with_roles([""])));
         assert!(!ok(&Subject::user("a").with_roles(["r".repeat(65)])));
+        assert!(ok(&Subject::user("a").with_label("l".repeat(64)).with_level("aal2")));
+        assert!(!ok(&Subject::user("a").with_label("l".repeat(65))));
+        assert!(!ok(&Subject::user("a").with_level("")));
     }
 }

@@ -1,18 +1,32 @@
 //! The façade: issue, authenticate, rotate, revoke.
 
+mod access;
+mod attributes;
 mod authenticate;
+mod bound;
 mod builder;
+mod bulk;
+mod csrf;
+mod deny;
+mod fresh;
 mod issue;
+mod regenerate;
+#[cfg(feature = "redis")]
+mod revoked;
 mod rotate;
+mod staleness;
+#[cfg(feature = "axum")]
+mod tossed;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use watchdog_core::audit::Client;
-use watchdog_core::{Clock, KeyRing};
+use watchdog_core::audit::{Actor, Client};
+use watchdog_core::{AuditSink, Clock, KeyRing};
 
-use crate::access::{AccessKeys, Claims};
+use crate::access::{AccessKeys, Claims, Locus};
+use crate::cache::LocalCache;
 use crate::client::Binding;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,12 +34,17 @@ use crate::event::{EventKeys, timestamp};
 use crate::health::SessionHealth;
 use crate::place::{Locator, Place, SessionId};
 use crate::pump::Pump;
-use crate::record::Millis;
-use crate::session::{Credential, Facts, Issued, RevokeReason, Rotated, Session, Subject};
+use crate::record::{Identity, Millis};
+use crate::session::{Credential, Facts, Issued, Revocation, Rotated, Session, Subject};
 use crate::store::{Life, Outbox, Revoke, SessionStore};
 use crate::telemetry;
 use crate::token::{AccessToken, TokenKeys};
 
+use attributes::AttributeKeys;
+use bound::Mismatches;
+use csrf::CsrfKeys;
+
+pub use attributes::{Attributes, Changes};
 pub use builder::Builder;
 
 /// Issues, authenticates, rotates and revokes sessions.
@@ -40,15 +59,24 @@ pub struct Sessions {
 struct Inner {
     config: SessionConfig,
     store: Arc<dyn SessionStore>,
+    /// `None` unless turned on, and for stores that do not tell what changes.
+    cache: Option<LocalCache>,
     clock: Arc<dyn Clock>,
     locator: Locator,
     tokens: TokenKeys,
     access: AccessKeys,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
     events: Arc<EventKeys>,
     /// `None` without an audit sink: then nothing is written that nobody would read.
     pump: Option<Arc<Pump>>,
+    /// Where denied actions are reported, and all that is no session's.
+    audit: Option<Arc<dyn AuditSink>>,
+    attributes: AttributeKeys,
+    csrf: CsrfKeys,
     /// Sessions whose use is being noted just now.
     touching: Mutex<HashSet<SessionId>>,
+    mismatches: Mismatches,
 }
 
 impl Sessions {
@@ -57,13 +85,13 @@ impl Sessions {
         Builder::new(keys)
     }
 
-    /// Issues a session after a login. Sessions of the user beyond the concurrent limit end, the
-    /// oldest first. One round trip.
+    /// Issues a session after a login. Beyond the concurrent limit other sessions of the user end,
+    /// or this one is refused, as the policy says. One round trip.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] when the subject is out of bounds, [`ErrorKind::Unavailable`] when
-    /// the store does not answer.
+    /// [`ErrorKind::Misuse`] when the subject is out of bounds, [`ErrorKind::TooManySessions`] when
+    /// the policy refuses it, [`ErrorKind::Unavailable`] when the store does not answer.
     pub async fn issue(&self, subject: Subject, client: &Client) -> Result<Issued> {
         let started = Instant::now();
         let result = self.inner.issue(subject, client).await;
@@ -76,9 +104,9 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`] and
-    /// [`ErrorKind::ClientMismatch`] refuse the token; [`ErrorKind::Unavailable`] says nothing
-    /// about it.
+    /// [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`],
+    /// [`ErrorKind::ClientMismatch`] and [`ErrorKind::StepUpRequired`] refuse the token;
+    /// [`ErrorKind::Unavailable`] says nothing about it.
     pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Session> {
         let started = Instant::now();
         let result = Inner::authenticate(&self.inner, token, client).await;
@@ -87,11 +115,13 @@ impl Sessions {
     }
 
     /// The session of an access token, as it stood when the token was made. No round trip: a
-    /// revoked session is noticed when its token expires.
+    /// revoked session is noticed when its token expires, and within a second with a feed of
+    /// revocations.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`].
+    /// [`ErrorKind::Invalid`] and [`ErrorKind::Expired`]; with a feed also [`ErrorKind::Gone`], and
+    /// [`ErrorKind::Unavailable`] while the feed may have missed something.
     pub fn authenticate_access(&self, token: &str) -> Result<Session> {
         let started = Instant::now();
         let result = self.inner.authenticate_access(token);
@@ -108,8 +138,8 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ErrorKind::Reused`], [`ErrorKind::Invalid`], [`ErrorKind::Expired`], [`ErrorKind::Gone`],
-    /// [`ErrorKind::ClientMismatch`] and [`ErrorKind::LimitReached`] refuse the token;
-    /// [`ErrorKind::Unavailable`] says nothing about it.
+    /// [`ErrorKind::ClientMismatch`], [`ErrorKind::StepUpRequired`] and [`ErrorKind::LimitReached`]
+    /// refuse the token; [`ErrorKind::Unavailable`] says nothing about it.
     pub async fn rotate(&self, refresh_token: &str, client: &Client) -> Result<Rotated> {
         let started = Instant::now();
         let result = self.inner.rotate(refresh_token, client).await;
@@ -122,13 +152,14 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] when the store does not answer: the session may live on.
-    pub async fn revoke(&self, session: &Session, reason: RevokeReason) -> Result<bool> {
+    pub async fn revoke(&self, session: &Session, why: impl Into<Revocation>) -> Result<bool> {
         let started = Instant::now();
+        let why = why.into();
         let result = match session.place() {
-            Some(place) => self.inner.revoke(place, reason, session.caller()).await,
+            Some(place) => self.inner.revoke(place, &why, session.caller()).await,
             None => {
                 let (user, id) = (session.user(), session.id());
-                self.inner.find_and_revoke(user, id, reason, session.caller()).await
+                self.inner.find_and_revoke(user, id, &why, session.caller()).await
             }
         };
         telemetry::operation("revoke", started, &result);
@@ -146,31 +177,32 @@ impl Sessions {
         &self,
         user: &str,
         id: SessionId,
-        reason: RevokeReason,
+        why: impl Into<Revocation>,
         client: &Client,
     ) -> Result<bool> {
         let started = Instant::now();
-        let result = self.inner.find_and_revoke(user, id, reason, client).await;
+        let result = self.inner.find_and_revoke(user, id, &why.into(), client).await;
         telemetry::operation("revoke", started, &result);
         result
     }
 
     /// Delivers the events of this process that still wait for the audit sink. It happens by
-    /// itself; call it before the process ends.
+    /// itself; call it before the process ends. It gives up after 10 s.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when store or sink do not answer: what waits stays in the store.
+    /// [`ErrorKind::Unavailable`] when store or sink do not answer, or not in time: what waits stays
+    /// in the store.
     pub async fn deliver_events(&self) -> Result<()> {
         match &self.inner.pump {
-            Some(pump) => pump.deliver().await,
+            Some(pump) => pump.deliver_in_time().await,
             None => Ok(()),
         }
     }
 
     /// Looks for events that other processes left in the store when they died, and delivers them
     /// with those of this process. It happens by itself, at the first change that this process
-    /// makes and then every 5 minutes, with an audit sink only. 1024 small reads.
+    /// makes and then every 5 minutes, with an audit sink only. 2048 small reads, at most 20 s.
     ///
     /// # Errors
     ///
@@ -178,8 +210,8 @@ impl Sessions {
     pub async fn sweep_events(&self) -> Result<()> {
         match &self.inner.pump {
             Some(pump) => {
-                pump.sweep().await?;
-                pump.deliver().await
+                pump.sweep_in_time().await?;
+                pump.deliver_in_time().await
             }
             None => Ok(()),
         }
@@ -205,24 +237,33 @@ impl Inner {
     }
 
     fn binding(&self) -> Binding {
-        Binding { same_ip: self.config.enforce_same_ip, same_agent: self.config.enforce_same_agent }
+        Binding {
+            ip: self.config.effective_ip_binding(),
+            agent: self.config.effective_agent_binding(),
+        }
     }
 
     fn outbox(&self, client: &Client) -> Result<Option<Outbox>> {
+        self.outbox_by(client, None)
+    }
+
+    /// What events carry, with whose act they are when that is not the user's.
+    fn outbox_by(&self, client: &Client, by: Option<&Actor>) -> Result<Option<Outbox>> {
         match &self.pump {
-            Some(_) => self.events.outbox(client, self.now()).map(Some),
+            Some(_) => self.events.outbox(client, by, self.now()).map(Some),
             None => Ok(None),
         }
     }
 
     /// Before a call that may leave events.
-    fn waking(&self, place: Place) -> Waking<'_> {
-        Waking { pump: self.pump.as_ref(), bucket: place.location.bucket }
+    fn waking(&self, bucket: u16) -> Waking<'_> {
+        Waking { pump: self.pump.as_ref(), bucket }
     }
 
-    async fn revoke(&self, place: Place, reason: RevokeReason, client: &Client) -> Result<bool> {
-        let request = Revoke { place, reason: reason.as_str(), outbox: self.outbox(client)? };
-        let _waking = self.waking(place);
+    async fn revoke(&self, place: Place, why: &Revocation, client: &Client) -> Result<bool> {
+        let outbox = self.outbox_by(client, why.by.as_ref())?;
+        let request = Revoke { place, reason: why.reason.as_str(), outbox };
+        let _waking = self.waking(place.location.bucket);
         let revoked = self.store.revoke(&request).await?;
         Ok(revoked.was == Life::Alive)
     }
@@ -231,15 +272,26 @@ impl Inner {
         &self,
         user: &str,
         session: SessionId,
-        reason: RevokeReason,
+        why: &Revocation,
         client: &Client,
     ) -> Result<bool> {
         for location in self.locator.all(user) {
-            if self.revoke(Place { location, session }, reason, client).await? {
+            if self.revoke(Place { location, session }, why, client).await? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn session(
+        &self,
+        place: Place,
+        identity: Identity,
+        last_seen: Millis,
+        client: &Client,
+    ) -> Session {
+        let facts = Arc::new(identity.into_facts(place));
+        Session::new(facts, last_seen, Credential::SessionToken, client)
     }
 
     /// A new access token, which never outlives its session, and its lifetime in whole seconds.
@@ -264,25 +316,40 @@ impl Inner {
             nbf: issued_at,
             exp: expires_at,
             jti: SessionId::from_bytes(random).to_string(),
-            auth_time: u64::try_from(session.created_at().as_second()).unwrap_or(0),
-            iat_ms: now,
+            auth_time: u64::try_from(session.auth_time().as_second()).unwrap_or(0),
+            // Never before the session: a session that began in the very millisecond of a
+            // revocation, or right after it, counts as later than that.
+            iat_ms: now.max(u64::try_from(session.created_at().as_millisecond()).unwrap_or(0)),
+            loc: session.place().map(|place| Locus(place.location)),
+            acr: session.level().map(str::to_owned),
         };
         let lifetime = std::time::Duration::from_secs(expires_at.saturating_sub(issued_at));
         Ok((self.access.mint(&claims)?, lifetime))
     }
 
     fn authenticate_access(&self, token: &str) -> Result<Session> {
-        let claims = self.access.check(token, self.now())?;
+        let checked = self.access.check(token, self.now())?;
+        #[cfg(feature = "redis")]
+        self.check_revocations(&checked)?;
+        let location = checked.location();
+        let claims = checked.claims;
+        let auth_time = timestamp(claims.auth_time.saturating_mul(1000));
         let facts = Facts {
             id: claims.sid,
             user: claims.sub,
             roles: claims.roles,
-            created_at: timestamp(claims.auth_time.saturating_mul(1000)),
+            created_at: auth_time,
+            auth_time,
             expires_at: timestamp(claims.exp.saturating_mul(1000)),
-            location: None,
+            idle_timeout: 0,
+            label: None,
+            level: claims.acr,
+            location,
+            origin: None,
             issued_to: Client::unknown(),
         };
-        Ok(Session::new(Arc::new(facts), Credential::AccessToken, &Client::unknown()))
+        let (facts, caller) = (Arc::new(facts), Client::unknown());
+        Ok(Session::new(facts, claims.iat_ms, Credential::AccessToken, &caller))
     }
 
     fn with_touching<T>(&self, change: impl FnOnce(&mut HashSet<SessionId>) -> T) -> T {

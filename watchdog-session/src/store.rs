@@ -4,31 +4,52 @@
 //! it. [`model`](crate::model) says in pure Rust what each call does; a store for another engine
 //! applies it inside a transaction and runs [`session_store_tests!`](crate::session_store_tests).
 
+mod attribute;
+mod bulk;
+mod changes;
 mod memory;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 #[cfg(feature = "redis")]
 mod server_time;
+mod succession;
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
 
+use crate::config::LimitPolicy;
 use crate::error::Result;
 use crate::place::{Location, Place, SessionId};
 use crate::record::Millis;
 use crate::rotation::{Presented, Rules, Verdict};
 
+pub use attribute::{
+    Change, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTE_NAME_BYTES, MAX_ATTRIBUTES, MAX_REMEMBERED_UPDATES,
+    StoredAttribute, StoredAttributes, UPDATE_MEMORY, Update, UpdateOutcome, Updated,
+};
+pub use bulk::{EverybodyRevoked, Listing, RevokeAll, RevokeEverybody, RevokedAll};
+pub use changes::{ChangeTracking, Changed, SessionChanges};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub use succession::{Regenerate, RegenerateOutcome, Regenerated, Report, Reported};
+
+/// How old a process's knowledge of the stamp that revokes everybody may be, in milliseconds.
+pub const GLOBAL_STALENESS: Millis = 1000;
+/// How long a revocation is marked for those who check access tokens without asking, in
+/// milliseconds: no access token lives longer.
+pub const MARKER_LIFE: Millis = 3_600_000;
 
 /// A place for sessions.
 ///
-/// All calls but [`create`](Self::create) find their record gone rather than make one. All calls
-/// may be repeated verbatim, as a client does that lost an answer: the second does nothing.
-/// Cancelling a call leaves it done or not done, never half.
+/// All calls but [`create`](Self::create) find their record gone rather than make one;
+/// [`regenerate`](Self::regenerate) makes one only in exchange for a living one. All calls may be
+/// repeated verbatim, as a client does that lost an answer: the second does nothing. Cancelling a
+/// call leaves it done or not done, never half.
 ///
 /// # Errors
 ///
@@ -43,8 +64,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// The time by the store's clock as far as it is known without asking.
     fn now(&self) -> Option<Millis>;
 
-    /// Stores a new session, removes the user's expired ones, and evicts the oldest beyond the
-    /// limit.
+    /// Stores a new session, removes the user's expired ones, and beyond the limit evicts others or
+    /// refuses it, as the policy says.
     async fn create(&self, request: &Create) -> Result<Created>;
 
     /// Reads one record.
@@ -60,16 +81,60 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Removes one session.
     async fn revoke(&self, request: &Revoke) -> Result<Revoked>;
 
-    /// The events of a bucket that are not acknowledged, oldest first, after a handle.
-    async fn events(
+    /// Exchanges a living session for another one of the same user, with its attributes.
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated>;
+
+    /// Removes all sessions of a user, or all but one.
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll>;
+
+    /// Ends all sessions of all users that began before. When it answers, no call of any process
+    /// accepts one of them.
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked>;
+
+    /// Reads all records of a user.
+    async fn list(&self, location: Location) -> Result<Listing>;
+
+    /// Reads the attributes of a session. It says nothing about whether the session lives.
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes>;
+
+    /// Changes attributes of a living session.
+    async fn update(&self, request: &Update) -> Result<Updated>;
+
+    /// Reports something about a living session.
+    async fn report(&self, request: &Report) -> Result<Reported>;
+
+    /// Hands events of a bucket out for delivery, at most `limit`: those that this consumer holds
+    /// already, then those that another has held for as long as `idle`, then new ones. Nobody else
+    /// gets them before they have been held for that long. When events were dropped and there is
+    /// room again, one more event says how many.
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>>;
 
     /// Forgets events that reached their sink. Unknown handles are no error.
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()>;
+
+    /// Gives back events that cannot be delivered now: whoever comes first gets them, once they
+    /// have lain there for as long as its `idle`. Unknown handles are no error.
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()>;
+
+    /// The events of a bucket that are not acknowledged, whoever holds them, oldest first, after a
+    /// handle. Changes nothing.
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>>;
+
+    /// How much waits in a bucket. Cheap: it is asked of every bucket now and then.
+    async fn backlog(&self, bucket: u16) -> Result<Waiting>;
+
+    /// Tells what changes from now on, until the answer is dropped; `None` where the store cannot,
+    /// and there is nothing to gain by keeping what it says.
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        let _ = to;
+        None
+    }
 
     /// Probes the store once, for a health check.
     async fn check(&self) -> CheckReport;
@@ -100,6 +165,8 @@ pub struct Create {
     pub record: Vec<u8>,
     /// Most sessions of the user.
     pub limit: u32,
+    /// What happens beyond it.
+    pub policy: LimitPolicy,
     /// How far its creation time may be from the store's, in milliseconds.
     pub tolerance: Millis,
     /// What its events carry.
@@ -126,6 +193,14 @@ pub enum Created {
         now: Millis,
         /// The creation time must be later than this.
         floor: Millis,
+    },
+    /// The user holds as many sessions as allowed, and the policy is to refuse another. Expired
+    /// ones are removed; nothing is stored.
+    Refused {
+        /// The store's time.
+        now: Millis,
+        /// How many living sessions there are.
+        held: u32,
     },
     /// Another session has this id. Nothing changed.
     Taken {
@@ -269,4 +344,13 @@ pub struct StoredEvent {
     pub handle: String,
     /// The event, `None` when this release cannot read it.
     pub event: Option<Event>,
+}
+
+/// How much waits in the outbox of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Events that are not acknowledged, whoever holds them.
+    pub events: u64,
+    /// Events that found no room, since an event last told of them.
+    pub dropped: u64,
 }

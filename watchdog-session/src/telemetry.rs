@@ -18,6 +18,14 @@ const GRACE: &str = "watchdog_session_grace_used_total";
 const EXPIRED: &str = "watchdog_session_expired_total";
 const EVICTED: &str = "watchdog_session_evicted_total";
 const EVENTS: &str = "watchdog_session_events_total";
+#[cfg(feature = "axum")]
+const DENIED: &str = "watchdog_session_denied_total";
+#[cfg(feature = "axum")]
+const TOSSED: &str = "watchdog_session_cookie_duplicates_total";
+
+const UNKNOWN: &str = "watchdog_session_revocations_unknown_total";
+const CACHE: &str = "watchdog_session_cache_lookups_total";
+const CACHE_EMPTIED: &str = "watchdog_session_cache_emptied_total";
 
 pub(crate) fn describe() {
     describe_counter!(OPERATIONS, Unit::Count, "Session operations by outcome");
@@ -27,6 +35,9 @@ pub(crate) fn describe() {
     describe_counter!(GRACE, Unit::Count, "Replaced refresh tokens served within their grace");
     describe_counter!(EXPIRED, Unit::Count, "Expired sessions removed at a login");
     describe_counter!(EVICTED, Unit::Count, "Sessions evicted by the concurrent limit");
+    describe_counter!(UNKNOWN, Unit::Count, "Access tokens nobody could say were not revoked");
+    describe_counter!(CACHE, Unit::Count, "Lookups in the local cache, by outcome: hit, miss");
+    describe_counter!(CACHE_EMPTIED, Unit::Count, "Times the local cache was emptied on doubt");
     describe_counter!(EVENTS, Unit::Count, "Session events offered to the audit sink, by outcome");
 }
 
@@ -104,6 +115,45 @@ pub(crate) fn removed_at_login(expired: u32, evicted: u32) {
     }
 }
 
+pub(crate) fn dropped(events: u64) {
+    counter!(EVENTS, "outcome" => "dropped").increment(events);
+}
+
+#[cfg(feature = "redis")]
+pub(crate) fn revocation_unknown() {
+    counter!(UNKNOWN).increment(1);
+}
+
+pub(crate) fn cache_lookup(outcome: &'static str) {
+    counter!(CACHE, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn cache_emptied() {
+    counter!(CACHE_EMPTIED).increment(1);
+}
+
 pub(crate) fn event(outcome: &'static str) {
     counter!(EVENTS, "outcome" => outcome).increment(1);
+}
+
+#[cfg(feature = "axum")]
+pub(crate) fn describe_web() {
+    describe_counter!(
+        DENIED,
+        Unit::Count,
+        "Requests of known users refused at the edge, by reason"
+    );
+    describe_counter!(TOSSED, Unit::Count, "Requests with more than one session cookie");
+}
+
+/// A request of a known user was refused.
+#[cfg(feature = "axum")]
+pub(crate) fn denied(reason: &'static str) {
+    counter!(DENIED, "reason" => reason).increment(1);
+}
+
+/// A request had several cookies of the session's name.
+#[cfg(feature = "axum")]
+pub(crate) fn tossed() {
+    counter!(TOSSED).increment(1);
 }

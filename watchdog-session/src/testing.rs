@@ -19,15 +19,25 @@
     reason = "a suite states what it expects"
 )]
 
+mod attributes;
+mod claims;
+mod lifecycle;
 mod suite;
 
 use watchdog_core::fill_random;
 
+use crate::config::LimitPolicy;
 use crate::place::{BUCKETS, Location, Place, SessionId};
 use crate::record::{Common, HEADER_BYTES, Header, Millis, VERSION};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules};
-use crate::store::{Create, Event, Outbox, Revoke, Rotate, SessionStore, Touch};
+use crate::store::{
+    Change, Create, Event, Outbox, Regenerate, Report, Revoke, RevokeAll, Rotate, SessionStore,
+    Touch, Update,
+};
 
+pub use attributes::*;
+pub use claims::*;
+pub use lifecycle::*;
 pub use suite::*;
 
 /// Runs the conformance suite as `tokio` tests. The argument is an expression of a future of
@@ -57,7 +67,29 @@ macro_rules! session_store_tests {
             a_refused_token_changes_nothing
             fifty_parallel_rotations_take_one_step
             events_leave_by_acknowledgement
+            no_two_consumers_hold_one_event
+            a_repeated_claim_hands_out_the_same
+            events_of_a_dead_consumer_are_taken_over
+            acknowledged_events_go_to_nobody
+            postponed_events_come_back
+            a_bucket_knows_how_much_waits
             without_an_outbox_nothing_is_reported
+            the_least_recently_used_is_evicted_by_that_policy
+            a_login_beyond_the_limit_is_refused_by_that_policy
+            a_regenerated_session_takes_the_place_of_the_old
+            only_a_living_session_is_regenerated
+            an_unfit_successor_changes_nothing
+            all_sessions_of_a_user_end_at_once
+            all_sessions_but_one_end
+            a_list_has_all_records_of_a_user
+            only_of_a_living_session_is_anything_reported
+            grace_follows_a_host_to_its_other_address_family
+            attributes_change_one_by_one
+            an_update_of_what_does_not_stand_is_a_conflict
+            a_repeated_update_is_made_once
+            no_attribute_outlives_its_session
+            attributes_end_with_eviction_and_reuse
+            attributes_have_a_bound
         );
     };
     ($store:expr => $($case:ident)*) => {
@@ -166,6 +198,7 @@ impl Sample {
             place: self.place,
             record: self.record(),
             limit,
+            policy: LimitPolicy::EvictOldest,
             tolerance: 60_000,
             outbox: Some(outbox()),
         }
@@ -179,17 +212,17 @@ impl Sample {
     /// The call that presents the token of a generation, from the client that did the last
     /// rotation.
     pub fn rotate(&self, generation: u32) -> Rotate {
-        let mut nonce = [0; 8];
-        fill_random(&mut nonce).unwrap();
         let presented = Presented {
             generation,
             digest: digest(generation),
             successor: digest(generation + 1),
             client: [7; 16],
-            nonce,
+            nonce: nonce(),
             made_at: Millis::MAX,
             ip: None,
-            agent: None,
+            agent_tag: [6; 16],
+            bind_agent: false,
+            family: 0,
         };
         let rules = Rules { rotate: true, grace: 10_000, grace_limit: GRACE_LIMIT };
         Rotate { place: self.place, presented, rules, outbox: Some(outbox()) }
@@ -199,6 +232,71 @@ impl Sample {
     pub fn revoke(&self) -> Revoke {
         Revoke { place: self.place, reason: "logout", outbox: Some(outbox()) }
     }
+
+    /// A session that can take its place: a new id, and all else the same.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let session = SessionId::random().unwrap();
+        let mut successor = self.clone();
+        successor.place.session = session;
+        successor.header.secret_digest[..16].copy_from_slice(session.as_bytes());
+        successor
+    }
+
+    /// The call that exchanges it for another.
+    pub fn regenerate(&self, successor: &Self) -> Regenerate {
+        Regenerate {
+            place: self.place,
+            session: successor.place.session,
+            record: successor.record(),
+            outbox: Some(outbox()),
+        }
+    }
+
+    /// The call that ends all sessions of its user.
+    pub fn revoke_all(&self) -> RevokeAll {
+        RevokeAll {
+            location: self.place.location,
+            except: None,
+            reason: "administrator",
+            nonce: nonce(),
+            outbox: Some(outbox()),
+        }
+    }
+
+    /// The call that ends all other sessions of its user.
+    pub fn revoke_others(&self) -> RevokeAll {
+        RevokeAll { except: Some(self.place.session), ..self.revoke_all() }
+    }
+
+    /// The call that changes some attributes, whatever they were.
+    pub fn update(&self, changes: &[(&str, Option<&[u8]>)]) -> Update {
+        let changes = changes.iter().map(|(name, value)| Change {
+            name: (*name).to_owned(),
+            expected: None,
+            value: value.map(<[u8]>::to_vec),
+        });
+        Update {
+            place: self.place,
+            expected: None,
+            clear: false,
+            changes: changes.collect(),
+            nonce: nonce(),
+            outbox: Some(outbox()),
+        }
+    }
+
+    /// The call that reports something about it.
+    pub fn report(&self) -> Report {
+        let details = vec![("part", "ip".to_owned()), ("action", "log".to_owned())];
+        Report { place: self.place, action: "binding_mismatch", details, outbox: Some(outbox()) }
+    }
+}
+
+fn nonce() -> [u8; 8] {
+    let mut nonce = [0; 8];
+    fill_random(&mut nonce).unwrap();
+    nonce
 }
 
 /// What events carry, with a seed of its own.
@@ -219,7 +317,7 @@ pub async fn events_of(store: &dyn SessionStore, location: Location) -> Vec<Even
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let batch = store.events(location.bucket, after.as_deref(), 100).await.unwrap();
+        let batch = store.peek(location.bucket, after.as_deref(), 100).await.unwrap();
         let Some(last) = batch.last() else { return found };
         after = Some(last.handle.clone());
         let of_user = batch.into_iter().filter_map(|stored| stored.event);

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::KeyRing;
@@ -11,10 +12,12 @@ use watchdog_core::health::CheckReport;
 use watchdog_core::testing::RecordingSink;
 use watchdog_session::record::Millis;
 use watchdog_session::store::{
-    Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, StoredEvent, Touch, Touched,
+    Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
+    Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, StoredAttributes,
+    StoredEvent, Touch, Touched, Update, Updated, Waiting,
 };
 use watchdog_session::{
-    Client, Error, ErrorKind, MemoryStore, Place, Result, RevokeReason, SessionConfig,
+    Client, Error, ErrorKind, Location, MemoryStore, Place, Result, RevokeReason, SessionConfig,
     SessionStore, Sessions, Subject,
 };
 
@@ -65,11 +68,47 @@ impl SessionStore for Lossy {
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         lossy!(self.revoke(request))
     }
-    async fn events(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
-        self.store.events(bucket, after, n).await
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+        lossy!(self.regenerate(request))
+    }
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+        lossy!(self.revoke_all(request))
+    }
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
+        lossy!(self.revoke_everybody(request))
+    }
+    async fn list(&self, location: Location) -> Result<Listing> {
+        self.store.list(location).await
+    }
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+        self.store.attributes(place).await
+    }
+    async fn update(&self, request: &Update) -> Result<Updated> {
+        lossy!(self.update(request))
+    }
+    async fn report(&self, request: &Report) -> Result<Reported> {
+        lossy!(self.report(request))
+    }
+    async fn claim(
+        &self,
+        bucket: u16,
+        consumer: &str,
+        limit: u32,
+        idle: Duration,
+    ) -> Result<Vec<StoredEvent>> {
+        self.store.claim(bucket, consumer, limit, idle).await
     }
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.store.acknowledge(bucket, handles).await
+    }
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.store.postpone(bucket, handles).await
+    }
+    async fn peek(&self, bucket: u16, after: Option<&str>, n: u32) -> Result<Vec<StoredEvent>> {
+        self.store.peek(bucket, after, n).await
+    }
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        self.store.backlog(bucket).await
     }
     async fn check(&self) -> CheckReport {
         self.store.check().await

@@ -50,6 +50,23 @@ async fn strings_hashes_and_times_to_live() {
 }
 
 #[tokio::test]
+async fn sorted_sets() {
+    let Some((redis, key)) = client("sorted").await else { return };
+    assert_eq!(redis.zrevrange(&key, 10).await.unwrap(), []);
+    lua(
+        &redis,
+        &key,
+        "return redis.call('ZADD', KEYS[1], 1, 'one', 1763735000123, 'late', -7.5, 'low')",
+    )
+    .await;
+    let all = [("late", 1_763_735_000_123), ("one", 1), ("low", -7)];
+    let all = all.map(|(member, score)| (Bytes::from(member), score));
+    assert_eq!(redis.zrevrange(&key, 10).await.unwrap(), all);
+    assert_eq!(redis.zrevrange(&key, 1).await.unwrap(), all[..1]);
+    assert_eq!(redis.zrevrange(&key, 0).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn streams() {
     let Some((redis, key)) = client("streams").await else { return };
     assert_eq!(redis.xlen(&key).await.unwrap(), 0);

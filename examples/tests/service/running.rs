@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
+use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE, USER_AGENT};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use watchdog_storage::testing::process::ServerProcess;
@@ -69,7 +69,18 @@ impl Service {
     /// Signs in a demo user.
     pub(crate) async fn login(&self, user: &str) -> Login {
         let body = json!({ "user": user, "password": format!("{user}-password") });
-        let answer = Answer::to(self.post("/login").json(&body)).await;
+        self.signed_in(self.post("/login").json(&body)).await
+    }
+
+    /// Signs in a demo user from a device.
+    pub(crate) async fn login_from(&self, user: &str, user_agent: &str, label: &str) -> Login {
+        let password = format!("{user}-password");
+        let body = json!({ "user": user, "password": password, "label": label });
+        self.signed_in(self.post("/login").header(USER_AGENT, user_agent).json(&body)).await
+    }
+
+    async fn signed_in(&self, request: RequestBuilder) -> Login {
+        let answer = Answer::to(request).await;
         assert_eq!(answer.status, StatusCode::OK, "{}\n{}", answer.body, self.process.log());
         Login { cookie: answer.cookie().unwrap(), body: answer.body }
     }

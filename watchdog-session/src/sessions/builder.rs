@@ -1,15 +1,20 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 
+use super::attributes::AttributeKeys;
+use super::bound::Mismatches;
+use super::csrf::CsrfKeys;
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
+use crate::cache::LocalCache;
 use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKeys;
 use crate::place::Locator;
-use crate::pump::Pump;
+use crate::pump::{Pump, TAKEOVER};
 use crate::store::{MemoryStore, SessionStore};
 use crate::telemetry;
 use crate::token::TokenKeys;
@@ -23,6 +28,9 @@ pub struct Builder<'a> {
     store: Option<Arc<dyn SessionStore>>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
+    event_takeover: Duration,
+    #[cfg(feature = "redis")]
+    revocations: Option<crate::revocations::Revocations>,
     issuer: String,
     audience: String,
 }
@@ -35,6 +43,9 @@ impl<'a> Builder<'a> {
             store: None,
             clock: Arc::new(SystemClock),
             audit: None,
+            event_takeover: TAKEOVER,
+            #[cfg(feature = "redis")]
+            revocations: None,
             issuer: "watchdog".to_owned(),
             audience: "watchdog".to_owned(),
         }
@@ -64,6 +75,32 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Sets how long a process may hold events that it has not delivered before another process
+    /// takes them over; 30 s without it. Shorter than the sink takes for 100 entries, and events
+    /// reach it twice, with the same ids; what the sink refuses is offered again after this time.
+    pub fn event_takeover(mut self, after: Duration) -> Self {
+        self.event_takeover = after;
+        self
+    }
+
+    /// Keeps so many sessions in the memory of this process, so that checking one again needs no
+    /// round trip; 0 keeps none. It overrides [`SessionConfig::local_cache`].
+    ///
+    /// A session revoked elsewhere is refused as soon as the push of the store arrives; see
+    /// [`Sessions::staleness`]. Without effect on a [`MemoryStore`], which is as near as a cache.
+    pub fn local_cache(mut self, capacity: u32) -> Self {
+        self.config.local_cache = capacity;
+        self
+    }
+
+    /// Has [`Sessions::authenticate_access`] refuse sessions that were revoked since their token
+    /// was made, without asking the store.
+    #[cfg(feature = "redis")]
+    pub fn revocations(mut self, revocations: crate::revocations::Revocations) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
     /// Sets the issuer of access tokens; `watchdog` without it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
@@ -87,7 +124,10 @@ impl<'a> Builder<'a> {
             .config
             .contradictions()
             .into_iter()
-            .map(|problem| format!("{}: expected {}", problem.fields.join(", "), problem.expected))
+            .map(|problem| {
+                let fields = problem.fields.join(", ");
+                format!("{fields}: expected {}; {}", problem.expected, problem.hint)
+            })
             .collect();
         if !problems.is_empty() {
             return Err(Error::new(ErrorKind::Config, problems.join("; ")));
@@ -96,20 +136,36 @@ impl<'a> Builder<'a> {
         let clock = self.clock;
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
+        let (cache, store) = match self.config.local_cache {
+            0 => (None, store),
+            capacity => match LocalCache::new(&store, capacity) {
+                Some((cache, store)) => (Some(cache), store),
+                None => (None, store),
+            },
+        };
         let events = Arc::new(EventKeys::new(&self.keys.encryption)?);
-        let pump = self
-            .audit
-            .map(|sink| Arc::new(Pump::new(Arc::clone(&store), sink, Arc::clone(&events))));
+        let (audit, takeover) = (self.audit, self.event_takeover);
+        let pump = audit
+            .clone()
+            .map(|sink| Pump::new(Arc::clone(&store), sink, Arc::clone(&events), takeover))
+            .map(Arc::new);
         let inner = Inner {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,
-            access: AccessKeys::new(&self.keys.jwt, &self.issuer, &self.audience)?,
+            access: AccessKeys::new(&self.keys.jwt, &self.config, &self.issuer, &self.audience)?,
+            #[cfg(feature = "redis")]
+            revocations: self.revocations,
             config: self.config,
             store,
+            cache,
             clock,
             events,
             pump,
+            audit,
+            attributes: AttributeKeys::new(&self.keys.encryption)?,
+            csrf: CsrfKeys::new(&self.keys.secret)?,
             touching: Mutex::new(HashSet::new()),
+            mismatches: Mismatches::default(),
         };
         Ok(Sessions { inner: Arc::new(inner) })
     }

@@ -1,13 +1,16 @@
-use std::sync::Arc;
-
 use watchdog_core::audit::Client;
-use watchdog_core::fill_random;
 
+use super::bound::client_mismatch;
+use super::bulk::nonce;
+use super::regenerate::step_up_required;
 use super::{Inner, gone};
+use crate::client::family;
+use crate::config::{AgentBinding, IpBinding};
 use crate::error::{Error, ErrorKind, Result};
+use crate::place::Place;
 use crate::record::{Header, Identity, Millis, sealed_part};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules, Verdict};
-use crate::session::{Credential, Rotated, Session};
+use crate::session::Rotated;
 use crate::store::Rotate;
 use crate::telemetry;
 use crate::token::{RefreshParts, digest_of};
@@ -17,21 +20,26 @@ impl Inner {
         let parts = self.tokens.refresh_parts(refresh_token)?;
         let successor = self.tokens.successor(&parts)?;
         let place = parts.place;
-        let request = Rotate {
+        let mut request = Rotate {
             place,
             presented: self.presented(parts, successor, client)?,
             rules: self.rules(),
             outbox: self.outbox(client)?,
         };
-        let _waking = self.waking(place);
-        let reply = self.store.rotate(&request).await?;
+        let _waking = self.waking(place.location.bucket);
+        let mut reply = self.store.rotate(&request).await?;
+        if reply.verdict == Verdict::Mismatch {
+            self.judge_stranger(place, client).await?;
+            request.presented.ip = None;
+            request.presented.bind_agent = false;
+            reply = self.store.rotate(&request).await?;
+        }
         telemetry::verdict(reply.verdict);
         let record = reply.record.ok_or_else(|| refusal(reply.verdict))?;
         let header = Header::decode(&record)?;
         let identity =
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        let facts = Arc::new(identity.into_facts(place));
-        let session = Session::new(facts, Credential::SessionToken, client);
+        let session = self.session(place, identity, header.common.last_seen, client);
         let (access_token, expires_in) = self.access_token(&session, reply.now)?;
         let next = if reply.verdict == Verdict::Kept { parts } else { successor };
         Ok(Rotated {
@@ -43,6 +51,22 @@ impl Inner {
         })
     }
 
+    /// The store took the client for a stranger, by digests. The record says what the session is
+    /// bound to: it may have been issued under other settings, and be nobody's but this client's.
+    async fn judge_stranger(&self, place: Place, client: &Client) -> Result<()> {
+        let reading = self.store.read(&place).await?;
+        let record = reading.record.ok_or_else(gone)?;
+        let header = Header::decode(&record)?;
+        let identity =
+            Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
+        let Some(mismatch) = self.binding().judge(&identity.client(), client) else {
+            return Ok(());
+        };
+        telemetry::verdict(Verdict::Mismatch);
+        let is_step_up_required = self.settle_mismatch(place, mismatch, client).await?;
+        if is_step_up_required { Err(step_up_required()) } else { Ok(()) }
+    }
+
     fn presented(
         &self,
         parts: RefreshParts,
@@ -50,17 +74,18 @@ impl Inner {
         client: &Client,
     ) -> Result<Presented> {
         let binding = self.binding();
-        let mut nonce = [0; 8];
-        fill_random(&mut nonce)?;
+        let bind_ip = binding.ip != IpBinding::Off;
         Ok(Presented {
             generation: parts.generation,
             digest: digest_of(&parts.value),
             successor: digest_of(&successor.value),
             client: self.grace_tag(parts, client)?,
-            nonce,
+            nonce: nonce()?,
             made_at: self.store.now().unwrap_or(Millis::MAX),
-            ip: binding.same_ip.then(|| self.ip_tag(parts, client)).transpose()?,
-            agent: binding.same_agent.then(|| self.agent_tag(parts, client)).transpose()?,
+            ip: bind_ip.then(|| self.ip_tag(parts, client)).transpose()?,
+            agent_tag: self.agent_tag(parts, client)?,
+            bind_agent: binding.agent != AgentBinding::Off,
+            family: family(client),
         })
     }
 
@@ -81,7 +106,7 @@ fn refusal(verdict: Verdict) -> Error {
         ),
         Verdict::Expired => Error::new(ErrorKind::Expired, "session has expired"),
         Verdict::Gone => gone(),
-        Verdict::Mismatch => Error::new(ErrorKind::ClientMismatch, "session of another client"),
+        Verdict::Mismatch => client_mismatch(),
         Verdict::Exhausted => {
             Error::new(ErrorKind::LimitReached, "refresh token was presented too often")
         }

@@ -4,6 +4,7 @@ mod events;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
@@ -11,11 +12,12 @@ use watchdog_core::{Clock, SystemClock};
 
 use self::events::MemoryOutbox;
 use super::{
-    Create, Created, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore, StoredEvent,
-    Touch, Touched,
+    Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated, Report, Reported,
+    Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply, SessionStore,
+    StoredAttributes, StoredEvent, Touch, Touched, Update, Updated, Waiting,
 };
 use crate::error::Result;
-use crate::model::{Effect, UserSessions};
+use crate::model::{Effect, Everybody, UserSessions};
 use crate::place::{Location, Place};
 use crate::record::Millis;
 
@@ -35,6 +37,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct State {
     users: HashMap<Location, UserSessions>,
+    everybody: Everybody,
     outbox: MemoryOutbox,
     sweep_at: usize,
 }
@@ -47,8 +50,12 @@ impl MemoryStore {
 
     /// An empty store on a clock of the caller's.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let state =
-            State { users: HashMap::new(), outbox: MemoryOutbox::default(), sweep_at: FIRST_SWEEP };
+        let state = State {
+            users: HashMap::new(),
+            everybody: Everybody::default(),
+            outbox: MemoryOutbox::default(),
+            sweep_at: FIRST_SWEEP,
+        };
         Self { clock, state: Mutex::new(state) }
     }
 
@@ -62,18 +69,28 @@ impl MemoryStore {
 
     fn change<T>(
         &self,
-        place: &Place,
+        location: Location,
         change: impl FnOnce(&mut UserSessions, Millis) -> Result<Effect<T>>,
     ) -> Result<T> {
         let mut state = self.state();
         let now = self.time();
-        let user = state.user(place.location, now);
+        let user = state.user(location, now);
         let (answer, events) = change(user, now)?;
         if user.records.is_empty() && user.expires_at == 0 {
-            state.users.remove(&place.location);
+            state.users.remove(&location);
         }
-        state.outbox.add(place.location.bucket, events);
+        state.outbox.add(location.bucket, events);
         Ok(answer)
+    }
+
+    /// Looks at a user, an empty one when there is none.
+    fn look<T>(&self, location: Location, look: impl FnOnce(&UserSessions, Millis) -> T) -> T {
+        let state = self.state();
+        let now = self.time();
+        match state.users.get(&location).filter(|user| now < user.expires_at) {
+            Some(user) => look(user, now),
+            None => look(&state.nobody(), now),
+        }
     }
 }
 
@@ -83,11 +100,16 @@ impl State {
             self.users.retain(|_, user| now < user.expires_at);
             self.sweep_at = FIRST_SWEEP.max(self.users.len() * 2);
         }
+        let nobody = self.nobody();
         let user = self.users.entry(location).or_default();
         if now >= user.expires_at {
-            *user = UserSessions::default();
+            *user = nobody;
         }
         user
+    }
+
+    fn nobody(&self) -> UserSessions {
+        UserSessions { everybody: self.everybody.not_before, ..UserSessions::default() }
     }
 }
 
@@ -108,43 +130,88 @@ impl SessionStore for MemoryStore {
     }
 
     async fn create(&self, request: &Create) -> Result<Created> {
-        self.change(&request.place, |user, now| Ok(user.create(request, now)))
+        self.change(request.place.location, |user, now| Ok(user.create(request, now)))
     }
 
     async fn read(&self, place: &Place) -> Result<Reading> {
-        let state = self.state();
-        let now = self.time();
-        let user = state.users.get(&place.location).filter(|user| now < user.expires_at);
-        Ok(match user {
-            Some(user) => user.read(place, now),
-            None => Reading { record: None, not_before: 0, now },
-        })
+        Ok(self.look(place.location, |user, now| user.read(place, now)))
     }
 
     async fn touch(&self, request: &Touch) -> Result<Touched> {
-        self.change(&request.place, |user, now| Ok(user.touch(request, now)))
+        self.change(request.place.location, |user, now| Ok(user.touch(request, now)))
     }
 
     async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
-        self.change(&request.place, |user, now| user.rotate(request, now))
+        self.change(request.place.location, |user, now| user.rotate(request, now))
     }
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
-        self.change(&request.place, |user, now| Ok(user.revoke(request, now)))
+        self.change(request.place.location, |user, now| Ok(user.revoke(request, now)))
     }
 
-    async fn events(
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+        self.change(request.place.location, |user, now| Ok(user.regenerate(request, now)))
+    }
+
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+        self.change(request.location, |user, now| Ok(user.revoke_all(request, now)))
+    }
+
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
+        let mut state = self.state();
+        let (answer, events) = state.everybody.revoke(request, self.time());
+        let not_before = state.everybody.not_before;
+        for user in state.users.values_mut() {
+            user.everybody = not_before;
+        }
+        state.outbox.add(0, events);
+        Ok(answer)
+    }
+
+    async fn list(&self, location: Location) -> Result<Listing> {
+        Ok(self.look(location, UserSessions::list))
+    }
+
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+        Ok(self.look(place.location, |user, _| user.attributes(place)))
+    }
+
+    async fn update(&self, request: &Update) -> Result<Updated> {
+        self.change(request.place.location, |user, now| Ok(user.update(request, now)))
+    }
+
+    async fn report(&self, request: &Report) -> Result<Reported> {
+        self.change(request.place.location, |user, now| Ok(user.report(request, now)))
+    }
+
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>> {
-        Ok(self.state().outbox.peek(bucket, after, limit))
+        let now = self.time();
+        self.state().outbox.claim(bucket, consumer, limit, idle, now)
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.state().outbox.acknowledge(bucket, handles);
         Ok(())
+    }
+
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        let now = self.time();
+        self.state().outbox.postpone(bucket, handles, now);
+        Ok(())
+    }
+
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+        Ok(self.state().outbox.peek(bucket, after, limit))
+    }
+
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        Ok(self.state().outbox.waiting(bucket))
     }
 
     async fn check(&self) -> CheckReport {

@@ -1,54 +1,49 @@
 //! Sessions in Redis: one hash per user, one script per change.
 
+mod attribute;
+mod bulk;
+pub(crate) mod changes;
 mod events;
+mod everybody;
+mod reply;
+mod script;
+mod succession;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use watchdog_core::health::CheckReport;
 use watchdog_core::{Clock, SystemClock};
 use watchdog_storage::redis::{Arg, Key, Redis, Script, Value};
 
+use self::bulk::stamp_of;
+use self::everybody::Stamps;
+use self::reply::Reply;
+use self::script::{CREATE, REVOKE, ROTATE, TIME, TOUCH};
 use super::server_time::ServerTime;
 use super::{
-    Create, Created, Life, Outbox, Reading, Revoke, Revoked, Rotate, RotateReply, SessionStore,
-    StoredEvent, Touch, Touched,
+    ChangeTracking, Create, Created, EverybodyRevoked, Listing, Outbox, Reading, Regenerate,
+    Regenerated, Report, Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate,
+    RotateReply, SessionChanges, SessionStore, StoredAttributes, StoredEvent, Touch, Touched,
+    Update, Updated, Waiting,
 };
+use crate::config::LimitPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Location, Place};
 use crate::record::Millis;
 use crate::rotation::Verdict;
 
-/// The first line says what a server that is full does with a script: it refuses a login, whole,
-/// and lets through what ends a session or keeps its size.
-macro_rules! script {
-    ($name:literal, $file:literal, $flags:literal) => {
-        Script::new(
-            $name,
-            concat!(
-                "#!lua",
-                $flags,
-                "\n",
-                include_str!("scripts/prelude.lua"),
-                include_str!(concat!("scripts/", $file))
-            ),
-        )
-    };
-}
-
-static CREATE: Script = script!("session.create.v1", "create.lua", "");
-static TOUCH: Script = script!("session.touch.v1", "touch.lua", " flags=allow-oom");
-static ROTATE: Script = script!("session.rotate.v1", "rotate.lua", " flags=allow-oom");
-static REVOKE: Script = script!("session.revoke.v1", "revoke.lua", " flags=allow-oom");
-static TIME: Script = script!("session.time.v1", "time.lua", " flags=allow-oom");
-
 /// Sessions in Redis: standalone, Sentinel or Cluster.
 ///
 /// All keys of a call share one hash tag. A read is one `HMGET`; a change is one script.
-#[derive(Debug)]
+///
+/// A clone shares everything.
+#[derive(Clone, Debug)]
 pub struct RedisStore {
     redis: Redis,
-    time: ServerTime,
+    time: Arc<ServerTime>,
+    stamps: Arc<Stamps>,
 }
 
 impl RedisStore {
@@ -60,144 +55,115 @@ impl RedisStore {
     /// A store on a connected client, with the clock that carries the server's time between two
     /// answers.
     pub fn with_clock(redis: Redis, clock: Arc<dyn Clock>) -> Self {
-        Self { redis, time: ServerTime::new(clock) }
+        let time = Arc::new(ServerTime::new(Arc::clone(&clock)));
+        Self { redis, time, stamps: Arc::new(Stamps::new(clock)) }
     }
 
     fn users(&self, location: Location) -> Key {
         self.redis.keys().key("u", &location.bucket.to_string(), &[location.user_hex().as_str()])
     }
 
-    async fn run(
+    /// Where the stamp that revokes everybody is.
+    fn everybody(&self, bucket: u16) -> Key {
+        self.redis.keys().key("g", &bucket.to_string(), &[])
+    }
+
+    async fn run_at(
         &self,
         script: &Script,
         place: &Place,
         outbox: Option<&Outbox>,
         more: &[Arg<'_>],
     ) -> Result<Reply> {
-        let (users, stream) = (self.users(place.location), self.stream(place.location.bucket));
-        let (user, session) = (place.location.user_text(), place.session.to_string());
+        self.run(script, place.location, &place.session.to_string(), outbox, more).await
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        location: Location,
+        session: &str,
+        outbox: Option<&Outbox>,
+        more: &[Arg<'_>],
+    ) -> Result<Reply> {
+        let (users, stream) = (self.users(location), self.stream(location.bucket));
+        let everybody = self.everybody(location.bucket);
+        let user = location.user_text();
         let (seed, client) =
             outbox.map_or((&[][..], &[][..]), |out| (&out.seed[..], &out.client[..]));
-        let mut args = vec![Arg::from(seed), client.into(), (&*user).into(), (&*session).into()];
+        let mut args = vec![Arg::from(seed), client.into(), (&*user).into(), session.into()];
         args.extend_from_slice(more);
-        let value = self.redis.call(script, &[&users, &stream], &args).await?;
+        let value = self.redis.call(script, &[&users, &stream, &everybody], &args).await?;
         let reply = Reply::parse(script, value)?;
         self.time.hear(reply.now);
         Ok(reply)
     }
-}
 
-/// What every script answers: a word, the time, and what belongs to the word.
-struct Reply {
-    script: &'static str,
-    word: String,
-    now: Millis,
-    rest: Vec<Value>,
-}
+    /// The answer to a read of a user's sessions, and the stamp that revokes everybody: asked for
+    /// with it when it is not known freshly enough.
+    async fn with_stamp<T>(
+        &self,
+        bucket: u16,
+        read: impl Future<Output = watchdog_storage::Result<T>>,
+    ) -> Result<(T, Millis)> {
+        if let Some(stamp) = self.stamps.known(bucket) {
+            return Ok((read.await?, stamp));
+        }
+        let (asked, key) = (self.stamps.ask(), self.everybody(bucket));
+        let (answer, stamp) = tokio::try_join!(read, self.redis.get(&key))?;
+        let stamp = stamp_of(stamp.as_deref());
+        self.stamps.learn(bucket, asked, stamp);
+        Ok((answer, stamp))
+    }
 
-impl Reply {
-    fn parse(script: &Script, value: Value) -> Result<Self> {
-        let script = script.name();
-        let unexpected = || unexpected(script);
-        let Value::Array(values) = value else { return Err(unexpected()) };
+    /// The server's time as far as it is known; asked for once in the life of a process, before
+    /// the first script has answered.
+    async fn now_at(&self, place: &Place) -> Result<Millis> {
+        match self.time.now() {
+            Some(now) => Ok(now),
+            None => Ok(self.run_at(&TIME, place, None, &[]).await?.now),
+        }
+    }
+
+    async fn read_fields(&self, place: &Place) -> Result<Reading> {
+        let (users, field) = (self.users(place.location), format!("s:{}", place.session));
+        let fields: [&[u8]; 2] = [field.as_bytes(), b"e"];
+        let read = self.redis.hmget(&users, &fields);
+        let (values, stamp) = self.with_stamp(place.location.bucket, read).await?;
         let mut values = values.into_iter();
-        let (Some(Value::Bytes(word)), Some(Value::Integer(now))) = (values.next(), values.next())
-        else {
-            return Err(unexpected());
+        let record = values.next().flatten().map(|record| record.to_vec());
+        let own = stamp_of(values.next().flatten().as_deref());
+        Ok(Reading { record, not_before: own.max(stamp), now: self.now_at(place).await? })
+    }
+
+    async fn create_by_script(&self, request: &Create) -> Result<Created> {
+        let policy = match request.policy {
+            LimitPolicy::EvictOldest => "oldest",
+            LimitPolicy::EvictLeastRecentlyUsed => "used",
+            LimitPolicy::Reject => "reject",
         };
-        let word = String::from_utf8(word.to_vec()).map_err(|_| unexpected())?;
-        let now = now.try_into().map_err(|_| unexpected())?;
-        Ok(Self { script, word, now, rest: values.collect() })
-    }
-
-    fn number<T: TryFrom<i64>>(&self, position: usize) -> Result<T> {
-        match self.rest.get(position) {
-            Some(&Value::Integer(number)) => number.try_into().map_err(|_| self.unexpected()),
-            _ => Err(self.unexpected()),
-        }
-    }
-
-    fn life(&self) -> Result<Life> {
-        match &*self.word {
-            "alive" => Ok(Life::Alive),
-            "expired" => Ok(Life::Expired),
-            "gone" => Ok(Life::Gone),
-            _ => Err(self.unexpected()),
-        }
-    }
-
-    fn unexpected(&self) -> Error {
-        unexpected(self.script)
-    }
-}
-
-fn unexpected(script: &str) -> Error {
-    Error::new(ErrorKind::Internal, format_args!("script {script} answered out of contract"))
-}
-
-fn millis(value: Millis) -> Arg<'static> {
-    Arg::Integer(value.try_into().unwrap_or(i64::MAX))
-}
-
-#[async_trait]
-impl SessionStore for RedisStore {
-    fn name(&self) -> &'static str {
-        "redis"
-    }
-
-    fn now(&self) -> Option<Millis> {
-        self.time.now()
-    }
-
-    async fn create(&self, request: &Create) -> Result<Created> {
         let more = [
             Arg::Bytes(&request.record),
             Arg::Integer(request.limit.into()),
             millis(request.tolerance),
+            policy.into(),
         ];
-        let reply = self.run(&CREATE, &request.place, request.outbox.as_ref(), &more).await?;
+        let reply = self.run_at(&CREATE, &request.place, request.outbox.as_ref(), &more).await?;
         let now = reply.now;
         match &*reply.word {
             "stored" => {
                 Ok(Created::Stored { now, expired: reply.number(0)?, evicted: reply.number(1)? })
             }
             "skewed" => Ok(Created::Skewed { now, floor: reply.number(0)? }),
+            "refused" => Ok(Created::Refused { now, held: reply.number(0)? }),
             "taken" => Ok(Created::Taken { now }),
             _ => Err(reply.unexpected()),
         }
     }
 
-    async fn read(&self, place: &Place) -> Result<Reading> {
-        let field = place.session.field();
-        let fields: [&[u8]; 2] = [&field, b"e"];
-        let mut values = self.redis.hmget(&self.users(place.location), &fields).await?.into_iter();
-        let record = values.next().flatten().map(|record| record.to_vec());
-        let not_before = match values.next().flatten() {
-            // A stamp nobody can read revokes everything: the safe side.
-            Some(stamp) => std::str::from_utf8(&stamp)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(Millis::MAX),
-            None => 0,
-        };
-        let now = match self.time.now() {
-            Some(now) => now,
-            // Once in the life of a process, before the first script has answered.
-            None => self.run(&TIME, place, None, &[]).await?.now,
-        };
-        Ok(Reading { record, not_before, now })
-    }
-
-    async fn touch(&self, request: &Touch) -> Result<Touched> {
-        let more = [millis(request.interval)];
-        let reply = self.run(&TOUCH, &request.place, request.outbox.as_ref(), &more).await?;
-        Ok(Touched { now: reply.now, life: reply.life()? })
-    }
-
-    async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
+    async fn rotate_by_script(&self, request: &Rotate) -> Result<RotateReply> {
         let (presented, rules) = (&request.presented, &request.rules);
-        let optional = |tag: &'_ Option<[u8; 16]>| tag.map(|tag| tag.to_vec()).unwrap_or_default();
-        let (ip, agent) = (optional(&presented.ip), optional(&presented.agent));
+        let ip = presented.ip.map(|tag| tag.to_vec()).unwrap_or_default();
         let more = [
             Arg::Integer(presented.generation.into()),
             Arg::Bytes(&presented.digest),
@@ -205,13 +171,16 @@ impl SessionStore for RedisStore {
             Arg::Bytes(&presented.client),
             Arg::Bytes(&presented.nonce),
             Arg::Bytes(&ip),
-            Arg::Bytes(&agent),
+            Arg::Bytes(&presented.agent_tag),
+            Arg::Integer(presented.bind_agent.into()),
+            Arg::Integer(presented.family.into()),
             Arg::Integer(rules.rotate.into()),
             millis(rules.grace),
             Arg::Integer(rules.grace_limit.into()),
             millis(presented.made_at),
         ];
-        let mut reply = self.run(&ROTATE, &request.place, request.outbox.as_ref(), &more).await?;
+        let mut reply =
+            self.run_at(&ROTATE, &request.place, request.outbox.as_ref(), &more).await?;
         match &*reply.word {
             "newer" => {
                 return Err(Error::new(
@@ -232,24 +201,104 @@ impl SessionStore for RedisStore {
         };
         Ok(RotateReply { now: reply.now, verdict, record })
     }
+}
+
+fn millis(value: Millis) -> Arg<'static> {
+    Arg::Integer(value.try_into().unwrap_or(i64::MAX))
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn now(&self) -> Option<Millis> {
+        self.time.now()
+    }
+
+    async fn create(&self, request: &Create) -> Result<Created> {
+        self.create_by_script(request).await
+    }
+
+    async fn read(&self, place: &Place) -> Result<Reading> {
+        self.read_fields(place).await
+    }
+
+    async fn touch(&self, request: &Touch) -> Result<Touched> {
+        let more = [millis(request.interval)];
+        let outbox = request.outbox.as_ref();
+        let reply = self.run_at(&TOUCH, &request.place, outbox, &more).await?;
+        Ok(Touched { now: reply.now, life: reply.life()? })
+    }
+
+    async fn rotate(&self, request: &Rotate) -> Result<RotateReply> {
+        self.rotate_by_script(request).await
+    }
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         let more = [Arg::from(request.reason)];
-        let reply = self.run(&REVOKE, &request.place, request.outbox.as_ref(), &more).await?;
+        let outbox = request.outbox.as_ref();
+        let reply = self.run_at(&REVOKE, &request.place, outbox, &more).await?;
         Ok(Revoked { now: reply.now, was: reply.life()? })
     }
 
-    async fn events(
+    async fn regenerate(&self, request: &Regenerate) -> Result<Regenerated> {
+        self.regenerate_by_script(request).await
+    }
+
+    async fn revoke_all(&self, request: &RevokeAll) -> Result<RevokedAll> {
+        self.revoke_all_by_script(request).await
+    }
+
+    async fn revoke_everybody(&self, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
+        self.stamp_everybody(request).await
+    }
+
+    async fn list(&self, location: Location) -> Result<Listing> {
+        self.list_fields(location).await
+    }
+
+    async fn attributes(&self, place: &Place) -> Result<StoredAttributes> {
+        self.attribute_fields(place).await
+    }
+
+    async fn update(&self, request: &Update) -> Result<Updated> {
+        self.update_by_script(request).await
+    }
+
+    async fn report(&self, request: &Report) -> Result<Reported> {
+        self.report_by_script(request).await
+    }
+
+    async fn claim(
         &self,
         bucket: u16,
-        after: Option<&str>,
+        consumer: &str,
         limit: u32,
+        idle: Duration,
     ) -> Result<Vec<StoredEvent>> {
-        self.peek_events(bucket, after, limit).await
+        self.claim_events(bucket, consumer, limit, idle).await
     }
 
     async fn acknowledge(&self, bucket: u16, handles: &[&str]) -> Result<()> {
         self.acknowledge_events(bucket, handles).await
+    }
+
+    async fn postpone(&self, bucket: u16, handles: &[&str]) -> Result<()> {
+        self.postpone_events(bucket, handles).await
+    }
+
+    async fn peek(&self, bucket: u16, after: Option<&str>, limit: u32) -> Result<Vec<StoredEvent>> {
+        self.peek_events(bucket, after, limit).await
+    }
+
+    async fn backlog(&self, bucket: u16) -> Result<Waiting> {
+        self.backlog_of_events(bucket).await
+    }
+
+    fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
+        Some(changes::track(&self.redis, to))
     }
 
     async fn check(&self) -> CheckReport {

@@ -4,25 +4,25 @@ use crate::record::Header;
 use crate::rotation::Verdict;
 use crate::store::{Create, Created, Life, RotateReply, SessionStore, Touched};
 
-async fn sample(store: &dyn SessionStore) -> Sample {
+pub(super) async fn sample(store: &dyn SessionStore) -> Sample {
     Sample::new(random_location(), time_of(store).await)
 }
 
-async fn stored(store: &dyn SessionStore, sample: &Sample) {
+pub(super) async fn stored(store: &dyn SessionStore, sample: &Sample) {
     let created = store.create(&sample.create(100)).await.unwrap();
     assert!(matches!(created, Created::Stored { .. }), "{created:?}");
 }
 
-async fn record_of(store: &dyn SessionStore, sample: &Sample) -> Option<Vec<u8>> {
+pub(super) async fn record_of(store: &dyn SessionStore, sample: &Sample) -> Option<Vec<u8>> {
     store.read(&sample.place).await.unwrap().record
 }
 
-async fn actions(store: &dyn SessionStore, sample: &Sample) -> Vec<String> {
+pub(super) async fn actions(store: &dyn SessionStore, sample: &Sample) -> Vec<String> {
     let events = events_of(store, sample.place.location).await;
     events.into_iter().map(|event| event.action).collect()
 }
 
-async fn verdict(store: &dyn SessionStore, sample: &Sample, generation: u32) -> Verdict {
+pub(super) async fn verdict(store: &dyn SessionStore, sample: &Sample, generation: u32) -> Verdict {
     store.rotate(&sample.rotate(generation)).await.unwrap().verdict
 }
 
@@ -303,7 +303,7 @@ pub async fn a_refused_token_changes_nothing(store: &dyn SessionStore) {
     stored(store, &sample).await;
     let (mut ip, mut agent) = (sample.rotate(0), sample.rotate(0));
     ip.presented.ip = Some([9; 16]);
-    agent.presented.agent = Some([9; 16]);
+    (agent.presented.agent_tag, agent.presented.bind_agent) = ([9; 16], true);
     for request in [ip, agent] {
         let reply = store.rotate(&request).await.unwrap();
         assert_eq!((reply.verdict, reply.record), (Verdict::Mismatch, None));
@@ -311,7 +311,7 @@ pub async fn a_refused_token_changes_nothing(store: &dyn SessionStore) {
     assert_eq!(verdict(store, &sample, 9).await, Verdict::Ahead);
     assert_eq!(record_of(store, &sample).await, Some(sample.record()));
     let mut home = sample.rotate(0);
-    (home.presented.ip, home.presented.agent) = (Some([5; 16]), Some([6; 16]));
+    (home.presented.ip, home.presented.bind_agent) = (Some([5; 16]), true);
     assert_eq!(store.rotate(&home).await.unwrap().verdict, Verdict::Rotated);
     assert_eq!(actions(store, &sample).await, ["issued", "rotated"]);
 }
@@ -348,7 +348,7 @@ pub async fn events_leave_by_acknowledgement(store: &dyn SessionStore) {
     stored(store, &sample).await;
     store.revoke(&sample.revoke()).await.unwrap();
     assert_eq!(actions(store, &sample).await, ["issued", "revoked"]);
-    let waiting = store.events(bucket, None, 1000).await.unwrap();
+    let waiting = store.peek(bucket, None, 1000).await.unwrap();
     let ours = waiting.iter().filter(|stored| {
         stored.event.as_ref().is_some_and(|event| event.user == sample.place.location.user)
     });

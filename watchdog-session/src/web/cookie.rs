@@ -1,6 +1,7 @@
 use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
 use cookie::Cookie;
 
+use super::forwarded::trimmed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::token::SessionToken;
 
@@ -19,7 +20,8 @@ pub enum SameSite {
 /// What the session cookie is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieSettings {
-    /// The name, without prefix.
+    /// The name. It gets the prefix that `secure` and `domain` allow; one that has a prefix keeps
+    /// it, and is refused when the browser would.
     pub name: String,
     /// Whether only HTTPS carries it: `WATCHDOG_AUTH_COOKIE_SECURE`.
     pub secure: bool,
@@ -33,6 +35,17 @@ impl Default for CookieSettings {
     fn default() -> Self {
         Self { name: "session".into(), secure: true, domain: None, same_site: SameSite::Lax }
     }
+}
+
+/// The session cookies in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presented<'a> {
+    /// None of the name.
+    Nothing,
+    /// One, and its value.
+    One(&'a str),
+    /// Several of the name.
+    Several,
 }
 
 /// The session cookie: `__Host-` when it is secure and belongs to one host, `__Secure-` when it is
@@ -49,8 +62,9 @@ impl SessionCookie {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for `SameSite=None` without `Secure`, which browsers refuse, and for
-    /// a name or domain that does not fit into a header.
+    /// [`ErrorKind::Config`] for what browsers refuse (RFC 6265bis, section 5.7): `SameSite=None`
+    /// without `Secure`, `__Secure-` without `Secure`, `__Host-` without it or with a domain; and
+    /// for a name or domain that does not fit into a header.
     pub fn new(settings: CookieSettings) -> Result<Self> {
         let config = |what| Err(Error::new(ErrorKind::Config, what));
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -60,20 +74,11 @@ impl SessionCookie {
         if settings.same_site == SameSite::None && !settings.secure {
             return config("SameSite=None needs a secure cookie");
         }
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        if settings
-            .domain
-            .as_ref()
-            .is_some_and(|name| name.is_empty() || !name.bytes().all(is_host))
-        {
+        if settings.domain.as_deref().is_some_and(|domain| !is_host_name(domain)) {
             return config("a cookie domain is a host name");
         }
-        let prefix = match (settings.secure, &settings.domain) {
-            (true, None) => "__Host-",
-            (true, Some(_)) => "__Secure-",
-            (false, _) => "",
-        };
-        Ok(Self { name: format!("{prefix}{}", settings.name), settings })
+        let name = prefixed(&settings)?;
+        Ok(Self { name, settings })
     }
 
     /// The name, prefix included.
@@ -104,6 +109,14 @@ impl SessionCookie {
     /// The token a request carries. Two cookies of the name count as none: one of them was put
     /// there by somebody else, and nobody can tell which.
     pub fn token(&self, headers: &HeaderMap) -> Option<String> {
+        match self.presented(headers) {
+            Presented::One(token) => Some(token.to_owned()),
+            Presented::Nothing | Presented::Several => None,
+        }
+    }
+
+    /// As [`SessionCookie::token`], and tells two cookies from none.
+    pub(super) fn presented<'a>(&self, headers: &'a HeaderMap) -> Presented<'a> {
         let mut found = None;
         for header in headers.get_all(COOKIE) {
             // As bytes: a cookie of somebody else's may be no text, and says nothing about ours.
@@ -111,11 +124,20 @@ impl SessionCookie {
                 let Some(equals) = cookie.iter().position(|&byte| byte == b'=') else { continue };
                 let (name, value) = (trimmed(&cookie[..equals]), trimmed(&cookie[equals + 1..]));
                 if name == self.name.as_bytes() && found.replace(value).is_some() {
-                    return None;
+                    return Presented::Several;
                 }
             }
         }
-        found.and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned)
+        found
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .map_or(Presented::Nothing, Presented::One)
+    }
+
+    /// Whether a `Set-Cookie` header is about this cookie.
+    pub(super) fn is_set_by(&self, header: &HeaderValue) -> bool {
+        let bytes = header.as_bytes();
+        let equals = bytes.iter().position(|&byte| byte == b'=');
+        equals.is_some_and(|equals| trimmed(&bytes[..equals]) == self.name.as_bytes())
     }
 
     fn cookie<'a>(&'a self, value: &'a str) -> Cookie<'a> {
@@ -136,13 +158,34 @@ impl SessionCookie {
     }
 }
 
-/// Without the spaces and tabs around it (RFC 6265bis, section 5.7), and nothing else: a name behind
-/// other white space is another name.
-fn trimmed(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
+/// The name with its prefix.
+fn prefixed(settings: &CookieSettings) -> Result<String> {
+    let config = |what| Err(Error::new(ErrorKind::Config, what));
+    let CookieSettings { name, secure, domain, .. } = settings;
+    if name.starts_with("__Host-") {
+        return match (secure, domain) {
+            (true, None) => Ok(name.clone()),
+            _ => config("a __Host- cookie is secure and has no domain"),
+        };
     }
-    bytes
+    if name.starts_with("__Secure-") {
+        return if *secure { Ok(name.clone()) } else { config("a __Secure- cookie is secure") };
+    }
+    // Browsers take prefixes in any case, and more of them come: all are written `__Name-`.
+    if name.starts_with("__") {
+        return config("a cookie name begins with __Host-, __Secure- or no prefix");
+    }
+    let prefix = match (secure, domain) {
+        (true, None) => "__Host-",
+        (true, Some(_)) => "__Secure-",
+        (false, _) => "",
+    };
+    Ok(format!("{prefix}{name}"))
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_host)
 }
 
 fn header(cookie: &Cookie<'_>) -> Result<HeaderValue> {
@@ -178,6 +221,30 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_is_given_is_kept() {
+        let named = |name: &str, domain: Option<&str>| {
+            let domain = domain.map(str::to_owned);
+            let settings =
+                CookieSettings { name: name.into(), domain, ..CookieSettings::default() };
+            cookie(settings).name().to_owned()
+        };
+        assert_eq!(named("__Host-id", None), "__Host-id");
+        assert_eq!(named("__Secure-id", None), "__Secure-id");
+        assert_eq!(named("__Secure-id", Some("example.org")), "__Secure-id");
+    }
+
+    #[test]
+    fn a_set_cookie_header_is_known_by_its_name() {
+        let ours = cookie(CookieSettings::default());
+        let is_ours = |text| ours.is_set_by(&HeaderValue::from_static(text));
+        assert!(is_ours("__Host-session=x; Path=/"));
+        assert!(is_ours(" __Host-session =; Max-Age=0"));
+        assert!(!is_ours("__Host-session2=x"));
+        assert!(!is_ours("other=__Host-session=x"));
+        assert!(!is_ours("__Host-session"));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         let default = CookieSettings::default();
         let wrong = [
@@ -185,7 +252,16 @@ mod tests {
             CookieSettings { name: String::new(), ..default.clone() },
             CookieSettings { name: "a;b".into(), ..default.clone() },
             CookieSettings { domain: Some("a; Path=/x".into()), ..default.clone() },
-            CookieSettings { domain: Some(String::new()), ..default },
+            CookieSettings { domain: Some(String::new()), ..default.clone() },
+            CookieSettings {
+                name: "__Host-id".into(),
+                domain: Some("example.org".into()),
+                ..default.clone()
+            },
+            CookieSettings { name: "__Host-id".into(), secure: false, ..default.clone() },
+            CookieSettings { name: "__Secure-id".into(), secure: false, ..default.clone() },
+            CookieSettings { name: "__host-id".into(), ..default.clone() },
+            CookieSettings { name: "__Http-id".into(), ..default },
         ];
         for settings in wrong {
             assert_eq!(SessionCookie::new(settings).unwrap_err().kind(), ErrorKind::Config);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
@@ -16,16 +18,40 @@ pub struct Rejection {
     status: StatusCode,
     code: &'static str,
     deletion: Option<HeaderValue>,
+    /// What a 401 asks for.
+    challenge: Challenge,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Challenge {
+    /// A token (RFC 6750).
+    Token,
+    /// A new authentication, of at most this age (RFC 9470).
+    StepUp(Option<Duration>),
 }
 
 impl Rejection {
+    fn new(status: StatusCode, code: &'static str) -> Self {
+        Self { status, code, deletion: None, challenge: Challenge::Token }
+    }
+
     pub(super) fn missing() -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, code: "missing", deletion: None }
+        Self::new(StatusCode::UNAUTHORIZED, "missing")
+    }
+
+    pub(super) fn forbidden(code: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code)
+    }
+
+    /// The user has to authenticate again.
+    pub(super) fn stale(max_age: Option<Duration>) -> Self {
+        let challenge = Challenge::StepUp(max_age);
+        Self { challenge, ..Self::new(StatusCode::UNAUTHORIZED, "step_up_required") }
     }
 
     pub(super) fn misconfigured() -> Self {
         tracing::error!("a session extractor ran without the layer of WebSessions");
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "internal", deletion: None }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal")
     }
 
     pub(super) fn of_cookie(error: &Error, cookie: &SessionCookie) -> Self {
@@ -37,7 +63,7 @@ impl Rejection {
         Self { deletion, ..Self::of(error) }
     }
 
-    fn of(error: &Error) -> Self {
+    pub(super) fn of(error: &Error) -> Self {
         let (status, code) = match error.kind() {
             // One word: whoever tries a token from elsewhere cannot tell by it whether the session
             // lives. (The cookie can tell: it is deleted only when the session is dead.)
@@ -46,7 +72,7 @@ impl Rejection {
             }
             ErrorKind::Expired => (StatusCode::UNAUTHORIZED, "expired"),
             ErrorKind::Reused => (StatusCode::UNAUTHORIZED, "reused"),
-            ErrorKind::StepUpRequired => (StatusCode::UNAUTHORIZED, "step_up_required"),
+            ErrorKind::StepUpRequired => return Self::stale(None),
             ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             ErrorKind::TooManySessions => (StatusCode::CONFLICT, "too_many_sessions"),
             ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict"),
@@ -57,12 +83,27 @@ impl Rejection {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
         };
-        Self { status, code, deletion: None }
+        Self::new(status, code)
     }
 
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+impl Challenge {
+    fn header(self) -> HeaderValue {
+        const STEP_UP: &str = "Bearer error=\"insufficient_user_authentication\", \
+                               error_description=\"a new authentication is required\"";
+        match self {
+            Self::Token => HeaderValue::from_static("Bearer"),
+            Self::StepUp(None) => HeaderValue::from_static(STEP_UP),
+            Self::StepUp(Some(max_age)) => {
+                let text = format!("{STEP_UP}, max_age=\"{}\"", max_age.as_secs());
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(STEP_UP))
+            }
+        }
     }
 }
 
@@ -82,7 +123,7 @@ impl IntoResponse for Rejection {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                headers.insert(WWW_AUTHENTICATE, self.challenge.header());
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

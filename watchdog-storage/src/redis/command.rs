@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{
     ClientLike as _, HashesInterface as _, KeysInterface as _, LuaInterface as _,
-    StreamsInterface as _,
+    SortedSetsInterface as _, StreamsInterface as _,
 };
 use fred::types::config::Options;
 use fred::types::{Expiration, InfoKind, Key as WireKey, Value as Wire};
@@ -111,6 +111,22 @@ impl Redis {
         let answer =
             self.read("XLEN", |client| async move { client.xlen::<Wire, _>(key).await }).await?;
         natural(&answer)
+    }
+
+    /// `ZREVRANGE key 0 count-1 WITHSCORES`: the members with the greatest scores, greatest first.
+    /// Fractions of scores are cut off.
+    ///
+    /// # Errors
+    ///
+    /// As every command: see the [module](super).
+    pub async fn zrevrange(&self, key: &Key, count: u32) -> Result<Vec<(Bytes, i64)>> {
+        let last = i64::from(count) - 1;
+        if last < 0 {
+            return Ok(Vec::new());
+        }
+        let call =
+            |client: Client| async move { client.zrevrange::<Wire, _>(key, 0, last, true).await };
+        value::scored(self.read("ZREVRANGE", call).await?)
     }
 
     /// `PTTL`.

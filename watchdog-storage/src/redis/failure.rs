@@ -72,6 +72,7 @@ fn is_lost(details: &str) -> bool {
     details.starts_with("Too many failed write attempts")
         || details.starts_with("Client is not initialized")
         || details.starts_with("Failed to send command to router")
+        || details.starts_with("Failed to route command")
         || details.starts_with("channel closed")
 }
 
@@ -109,6 +110,8 @@ mod tests {
             ("ERR unknown command 'FOO'", ErrorKind::Unexpected),
             ("WRONGTYPE Operation against a key", ErrorKind::Unexpected),
             ("OOMPH is no code of Redis", ErrorKind::Unexpected),
+            // The client's own: it has no connection to write to just then.
+            ("Failed to route command.", ErrorKind::Unavailable),
             ("", ErrorKind::Unexpected),
         ] {
             assert_eq!(kind(&from_server(line)), expected, "{line}");

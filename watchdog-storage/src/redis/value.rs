@@ -177,6 +177,24 @@ pub(super) fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>> {
     Ok(pairs)
 }
 
+/// Members with their scores: a list of pairs in RESP3, a flat one in RESP2.
+pub(super) fn scored(value: Value) -> Result<Vec<(Bytes, i64)>> {
+    let items = value.into_array()?;
+    let flat = items.iter().any(|item| !matches!(item, Value::Array(_)));
+    let pairs: Vec<(Bytes, Bytes)> = if flat {
+        pairs(Value::Array(items))?
+    } else {
+        let nested: Result<Vec<_>> = items.into_iter().map(pairs).collect();
+        nested?.into_iter().flatten().collect()
+    };
+    let score = |text: &[u8]| {
+        let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        number.is_finite().then_some(number as i64)
+    };
+    let scored = pairs.into_iter().map(|(member, text)| Some((member, score(&text)?)));
+    scored.collect::<Option<_>>().ok_or_else(|| unexpected("a score that is no number"))
+}
+
 /// The entries of a stream, each a list of its id and its fields.
 pub(super) fn entries(value: Value) -> Result<Vec<StreamEntry>> {
     // No stream at all is an empty list in RESP2 and nothing in some RESP3 answers.

@@ -1,4 +1,4 @@
--- session.revoke.v1: removes one session. ARGV: 5 reason. Answers {life before, now}.
+-- session.revoke.v2: removes one session. ARGV: 5 reason. Answers {life before, now}.
 local life, record, head = settle(session)
 if life == 'alive' then
   revoke(session, head)

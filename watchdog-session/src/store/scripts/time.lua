@@ -1,2 +1,2 @@
--- session.time.v1: what time it is there.
+-- session.time.v2: what time it is there.
 return { 'time', now }

@@ -1,4 +1,4 @@
--- session.touch.v1: notes that a session is used, at most once an interval.
+-- session.touch.v2: notes that a session is used, at most once an interval.
 -- ARGV: 5 interval (ms). Answers {life, now}.
 local life, record, head = settle(session)
 if life == 'alive' and now >= head.seen + tonumber(ARGV[5]) then

@@ -110,10 +110,27 @@ impl RedisCluster {
     #[expect(clippy::expect_used, reason = "a test states what it expects")]
     pub fn kill_primary_of(&mut self, slot: u16) -> Instant {
         let port = self.primary_of(slot).expect("the slot has a primary").port();
+        self.kill(port)
+    }
+
+    /// Kills the node on a port.
+    pub fn kill(&mut self, port: u16) -> Instant {
         for node in self.nodes.iter_mut().filter(|node| node.port() == port) {
             node.kill();
         }
         Instant::now()
+    }
+
+    /// Starts the nodes again that were killed, empty: they come back as replicas of those that took
+    /// over. This returns once they run, before they have found the others.
+    ///
+    /// # Panics
+    ///
+    /// When they do not start.
+    pub fn restart_killed(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| !node.process().is_running()) {
+            node.restart();
+        }
     }
 
     fn living(&self) -> impl Iterator<Item = &RedisServer> {

@@ -87,10 +87,32 @@ impl RedisSentinel {
     /// Kills the primary. A replica takes over in about 2 s; this returns at once.
     pub fn kill_primary(&mut self) -> Instant {
         let port = self.primary().port();
+        self.kill(port)
+    }
+
+    /// Kills the server on a port.
+    pub fn kill(&mut self, port: u16) -> Instant {
         for server in self.servers.iter_mut().filter(|server| server.port() == port) {
             server.kill();
         }
         Instant::now()
+    }
+
+    /// The primary and its replicas, those that were killed included.
+    pub fn servers(&self) -> &[RedisServer] {
+        &self.servers
+    }
+
+    /// Starts the servers again that were killed, empty: the sentinels make them replicas after some
+    /// seconds. This returns once they run.
+    ///
+    /// # Panics
+    ///
+    /// When they do not start.
+    pub fn restart_killed(&mut self) {
+        for server in self.servers.iter_mut().filter(|server| !server.process().is_running()) {
+            server.restart();
+        }
     }
 }
 

@@ -1,0 +1,39 @@
+//! The permissions that the documentation asks for are enough.
+
+use std::collections::BTreeMap;
+
+use watchdog_storage::testing::redis::RedisServer;
+use watchdog_storage::testing::require;
+
+use crate::running::Service;
+use crate::sessions::sessions;
+
+const GUIDE: &str = include_str!("../../../docs/sessions.md");
+const PASSWORD: &str = "only-for-this-test";
+
+/// The rules of the guide, with a password.
+fn rules() -> Vec<String> {
+    let line = GUIDE.lines().find(|line| line.starts_with("user app on ")).unwrap();
+    line.replace("PASSWORD", PASSWORD).split_whitespace().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_the_documented_permissions_can_run_the_service() {
+    if !require("redis-server", "a_user_with_the_documented_permissions_can_run_the_service") {
+        return;
+    }
+    let rules = rules();
+    let mut settings = vec!["--user"];
+    settings.extend(rules[1..].iter().map(String::as_str));
+    let redis = RedisServer::start_with(&settings);
+    let variables = BTreeMap::from([
+        ("WATCHDOG_REDIS_URL", redis.url()),
+        ("WATCHDOG_REDIS_USERNAME", "app".to_owned()),
+        ("WATCHDOG_REDIS_PASSWORD", PASSWORD.to_owned()),
+        ("WATCHDOG_AUDIT_STORE", "embedded".to_owned()),
+    ]);
+    let service = Service::start(&variables);
+    sessions(&service).await;
+    let log = service.process().log();
+    assert!(!log.contains("NOPERM"), "{log}");
+}

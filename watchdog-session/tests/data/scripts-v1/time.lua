@@ -1,0 +1,2 @@
+-- session.time.v1: what time it is there.
+return { 'time', now }
