@@ -317,7 +317,7 @@ impl CipherKeys {
         let tag = key
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(bound(*id, context)),
+                Aad::from(&*bound(*id, context)),
                 &mut sealed[header..],
             )
             .map_err(|_| Error::new(ErrorKind::Internal, "AES-256-GCM refused to seal"))?;
@@ -343,7 +343,7 @@ impl CipherKeys {
         let length = key
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(bound(id, context)),
+                Aad::from(&*bound(id, context)),
                 &mut buffer,
             )
             .map_err(|_| unverified())?
@@ -364,12 +364,37 @@ pub fn fill_random(buffer: &mut [u8]) -> Result<()> {
 }
 
 /// The header is authenticated with the context, so a seal cannot be moved to another key id.
-fn bound(id: KeyId, context: &[u8]) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(1 + KEY_ID_BYTES + context.len());
-    aad.push(SEAL_VERSION);
-    aad.extend_from_slice(&id.to_bytes());
-    aad.extend_from_slice(context);
-    aad
+fn bound(id: KeyId, context: &[u8]) -> Bound {
+    let header = 1 + KEY_ID_BYTES;
+    let mut short = [0; SHORT_CONTEXT];
+    short[0] = SEAL_VERSION;
+    short[1..header].copy_from_slice(&id.to_bytes());
+    match short.get_mut(header..header + context.len()) {
+        Some(rest) => {
+            rest.copy_from_slice(context);
+            Bound::Short(short, header + context.len())
+        }
+        None => Bound::Long([&short[..header], context].concat()),
+    }
+}
+
+const SHORT_CONTEXT: usize = 64;
+
+/// What a seal is bound to, on the stack as long as it fits there.
+enum Bound {
+    Short([u8; SHORT_CONTEXT], usize),
+    Long(Vec<u8>),
+}
+
+impl std::ops::Deref for Bound {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes, length) => &bytes[..*length],
+            Self::Long(bytes) => bytes,
+        }
+    }
 }
 
 fn tag_bytes(tag: &hmac::Tag) -> [u8; TAG_BYTES] {

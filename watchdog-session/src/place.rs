@@ -53,6 +53,19 @@ impl SessionId {
         Self(bytes)
     }
 
+    /// The id as it stands in keys and fields.
+    pub(crate) fn hex(&self) -> Hex {
+        Hex::of(&self.0)
+    }
+
+    /// The field its record stands in.
+    pub(crate) fn field(&self) -> [u8; 34] {
+        let mut field = [0; 34];
+        field[..2].copy_from_slice(b"s:");
+        field[2..].copy_from_slice(&self.hex().0);
+        field
+    }
+
     /// The bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
         &self.0
@@ -61,7 +74,7 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(self.hex().as_str())
     }
 }
 
@@ -105,7 +118,12 @@ pub struct Location {
 impl Location {
     /// The locator as it stands in keys: 32 lowercase hexadecimal digits.
     pub fn user_text(&self) -> String {
-        hex(&self.user)
+        self.user_hex().as_str().to_owned()
+    }
+
+    /// As [`Location::user_text`], without making a `String`.
+    pub(crate) fn user_hex(&self) -> Hex {
+        Hex::of(&self.user)
     }
 }
 
@@ -175,10 +193,25 @@ impl Locator {
     }
 }
 
-fn hex(bytes: &[u8; 16]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+/// 16 bytes as 32 lowercase hexadecimal digits.
+#[derive(Clone, Copy)]
+pub(crate) struct Hex([u8; 32]);
+
+impl Hex {
+    fn of(bytes: &[u8; 16]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        Self(digits)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // Digits are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 pub(crate) fn unhex(text: &str) -> Option<[u8; 16]> {

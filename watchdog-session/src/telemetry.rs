@@ -1,8 +1,11 @@
 //! Metrics of this crate.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Key, Label, Level, Metadata, Unit, counter, describe_counter, describe_histogram, with_recorder,
+};
 
 use crate::error::{ErrorKind, Result};
 use crate::rotation::Verdict;
@@ -38,18 +41,64 @@ pub(crate) fn describe() {
     describe_counter!(EVENTS, Unit::Count, "Session events offered to the audit sink, by outcome");
 }
 
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// The keys of the metrics of one operation that goes well.
+struct Keys {
+    succeeded: Key,
+    duration: Key,
+}
+
+impl Keys {
+    fn of(operation: &'static str) -> Self {
+        let duration = Key::from_parts(DURATION, vec![Label::new("operation", operation)]);
+        Self { succeeded: outcome(operation, "ok"), duration }
+    }
+}
+
+/// What every request does: the keys are made once.
+static AUTHENTICATE: LazyLock<Keys> = LazyLock::new(|| Keys::of("authenticate"));
+static AUTHENTICATE_ACCESS: LazyLock<Keys> = LazyLock::new(|| Keys::of("authenticate_access"));
+static ROTATE: LazyLock<Keys> = LazyLock::new(|| Keys::of("rotate"));
+
+fn outcome(operation: &'static str, outcome: &'static str) -> Key {
+    let labels = vec![Label::new("operation", operation), Label::new("outcome", outcome)];
+    Key::from_parts(OPERATIONS, labels)
+}
+
 /// Counts and times one operation.
 pub(crate) fn operation<T>(operation: &'static str, started: Instant, result: &Result<T>) {
-    let outcome = result.as_ref().err().map_or("ok", |error| error.kind().as_str());
-    counter!(OPERATIONS, "operation" => operation, "outcome" => outcome).increment(1);
-    histogram!(DURATION, "operation" => operation).record(started.elapsed().as_secs_f64());
+    let made;
+    let keys = match operation {
+        "authenticate" => &*AUTHENTICATE,
+        "authenticate_access" => &*AUTHENTICATE_ACCESS,
+        "rotate" => &*ROTATE,
+        other => {
+            made = Keys::of(other);
+            &made
+        }
+    };
+    let count = |key: &Key| {
+        with_recorder(|recorder| recorder.register_counter(key, &METADATA)).increment(1);
+    };
+    match result {
+        Ok(_) => count(&keys.succeeded),
+        Err(error) => count(&outcome(operation, error.kind().as_str())),
+    }
+    with_recorder(|recorder| recorder.register_histogram(&keys.duration, &METADATA))
+        .record(started.elapsed().as_secs_f64());
     if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Internal) {
         tracing::error!(operation, "a session operation failed in a way that should not happen");
     }
 }
 
 pub(crate) fn verdict(verdict: Verdict) {
-    counter!(ROTATIONS, "verdict" => verdict.as_str()).increment(1);
+    if verdict == Verdict::Rotated {
+        counter!(ROTATIONS, "verdict" => "rotated").increment(1);
+    } else {
+        counter!(ROTATIONS, "verdict" => verdict.as_str()).increment(1);
+    }
     match verdict {
         Verdict::Reuse => counter!(REUSE).increment(1),
         Verdict::Grace => counter!(GRACE).increment(1),

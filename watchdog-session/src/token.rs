@@ -245,14 +245,48 @@ pub(crate) fn digest_of(secret: &[u8]) -> [u8; 32] {
 }
 
 /// One key, several uses: the label keeps them apart.
-fn labelled(label: &[u8], message: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(label.len() + 1 + 64);
-    bytes.extend_from_slice(label);
-    bytes.push(0);
+fn labelled(label: &[u8], message: &[&[u8]]) -> Labelled {
+    let mut labelled = Labelled { bytes: [0; MOST_LABELLED], length: 0, long: Vec::new() };
+    labelled.push(label);
+    labelled.push(&[0]);
     for part in message {
-        bytes.extend_from_slice(part);
+        labelled.push(part);
     }
-    bytes
+    labelled
+}
+
+/// What is tagged is short but for a strange user agent.
+const MOST_LABELLED: usize = 128;
+
+/// A message under its label, on the stack as long as it fits there.
+struct Labelled {
+    bytes: [u8; MOST_LABELLED],
+    length: usize,
+    long: Vec<u8>,
+}
+
+impl Labelled {
+    fn push(&mut self, part: &[u8]) {
+        let end = self.length + part.len();
+        match self.bytes.get_mut(self.length..end) {
+            Some(place) if self.long.is_empty() => place.copy_from_slice(part),
+            _ => {
+                if self.long.is_empty() {
+                    self.long.extend_from_slice(&self.bytes[..self.length]);
+                }
+                self.long.extend_from_slice(part);
+            }
+        }
+        self.length = end;
+    }
+}
+
+impl std::ops::Deref for Labelled {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.long.is_empty() { &self.bytes[..self.length] } else { &self.long }
+    }
 }
 
 fn head(bytes: &mut Vec<u8>, key: KeyId, place: Place) {

@@ -48,8 +48,8 @@
 //! | `refusals_of_the_server_are_told_apart` | `Refusing` | never |
 //!
 //! "Twice" and "perhaps" are why **every script has to be idempotent under verbatim replay**. A call
-//! that changes something runs in a task of its own: dropping its future does not take it back
-//! when it was sent, and it is never sent after its timeout.
+//! that changes something goes on in a task of its own when its future is dropped: that does not
+//! take it back when it was sent, and it is never sent after its timeout.
 //!
 //! # Errors
 //!
@@ -93,6 +93,7 @@ mod command;
 mod config;
 mod connect;
 mod failure;
+mod gate;
 mod health;
 mod key;
 mod metric;
@@ -104,18 +105,16 @@ mod value;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use fred::clients::Client;
-use fred::interfaces::MetricsInterface as _;
-use fred::types::Value as Wire;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 use connect::Slot;
-use metric::Timing;
 
 pub use config::RedisConfig;
 pub use health::RedisHealth;
@@ -137,8 +136,8 @@ struct Inner {
     keys: KeySpace,
     slots: Vec<Slot>,
     next: AtomicUsize,
-    /// One permit per call in flight.
-    permits: Arc<Semaphore>,
+    /// How many calls are.
+    in_flight: Arc<AtomicUsize>,
     max_buffer: usize,
     command_timeout: Duration,
     /// For connections beside the client's.
@@ -171,7 +170,7 @@ impl Redis {
             keys: KeySpace::new(&config.key_prefix),
             slots: connect::connect(config, &reconnections).await?,
             next: AtomicUsize::new(0),
-            permits: Arc::new(Semaphore::new(config.max_buffer)),
+            in_flight: Arc::default(),
             max_buffer: config.max_buffer,
             command_timeout: config.command_timeout,
             config: config.clone(),
@@ -209,81 +208,5 @@ impl Redis {
 
     fn command_timeout(&self) -> Duration {
         self.inner.command_timeout
-    }
-
-    /// Runs a command that changes nothing.
-    async fn read<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
-    where
-        F: Future<Output = Answer>,
-    {
-        let admitted = self.admit(name)?;
-        let call = call(admitted.client.clone());
-        admitted.run(call).await
-    }
-
-    /// Runs a command that changes something, in a task of its own: the client forgets a command
-    /// whose caller ran out of time, but would send one whose caller went away even hours later,
-    /// when the server is back.
-    async fn write<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
-    where
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        let admitted = self.admit(name)?;
-        let call = call(admitted.client.clone());
-        tokio::spawn(admitted.run(call)).await.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, format!("{name} was stopped")).with_source(error)
-        })?
-    }
-
-    /// The one gate to the server. What waits in front of it is bounded twice: calls in flight by
-    /// the permits, calls that were given up while the server is away by the client's queue.
-    fn admit(&self, name: &'static str) -> Result<Admitted> {
-        let inner = &*self.inner;
-        let timing = Timing::start(name);
-        let index = inner.next.fetch_add(1, Ordering::Relaxed) % inner.slots.len();
-        let slot = &inner.slots[index];
-        if slot.is_closed() {
-            timing.failed(ErrorKind::Unavailable);
-            return Err(Error::new(ErrorKind::Unavailable, format!("{name} after close")));
-        }
-        let client = slot.client();
-        let permit = Arc::clone(&inner.permits).try_acquire_owned();
-        match permit {
-            Ok(permit) if client.command_queue_len() < inner.max_buffer => {
-                Ok(Admitted { name, client, timing, _permit: permit })
-            }
-            _ => {
-                timing.failed(ErrorKind::Saturated);
-                let context = format!("{name} refused: too many calls in flight");
-                Err(Error::new(ErrorKind::Saturated, context))
-            }
-        }
-    }
-}
-
-/// What the client gives back.
-type Answer = Result<Wire, fred::error::Error>;
-
-/// A call that was let in: measured, with our errors.
-struct Admitted {
-    name: &'static str,
-    client: Client,
-    timing: Timing,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Admitted {
-    async fn run(self, call: impl Future<Output = Answer>) -> Result<Value> {
-        match call.await {
-            Ok(wire) => {
-                self.timing.succeeded();
-                Value::from_wire(wire)
-            }
-            Err(error) => {
-                let error = failure::error(self.name, &error);
-                self.timing.failed(error.kind());
-                Err(error)
-            }
-        }
     }
 }

@@ -72,6 +72,22 @@ fn a_sealed_value_opens_only_in_its_place() {
 }
 
 #[test]
+fn a_context_of_any_length_is_bound_to_its_last_byte() {
+    let keys = RootKeys::ephemeral().unwrap().cipher("test/v1").unwrap();
+    for length in [0, 1, 58, 59, 60, 64, 1000] {
+        let mut context = vec![7; length];
+        let sealed = keys.seal(&context, b"value").unwrap();
+        assert_eq!(keys.open(&context, &sealed).unwrap(), b"value", "{length}");
+        if let Some(last) = context.last_mut() {
+            *last ^= 1;
+            keys.open(&context, &sealed).unwrap_err();
+        }
+        context.push(0);
+        keys.open(&context, &sealed).unwrap_err();
+    }
+}
+
+#[test]
 fn equal_values_seal_differently() {
     let keys = roots(A, &[]).cipher("p").unwrap();
     assert_ne!(keys.seal(b"", b"value").unwrap(), keys.seal(b"", b"value").unwrap());

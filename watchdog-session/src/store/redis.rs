@@ -60,7 +60,7 @@ impl RedisStore {
     }
 
     fn users(&self, location: Location) -> Key {
-        self.redis.keys().key("u", &location.bucket.to_string(), &[&location.user_text()])
+        self.redis.keys().key("u", &location.bucket.to_string(), &[location.user_hex().as_str()])
     }
 
     /// Where the stamp that revokes everybody is.

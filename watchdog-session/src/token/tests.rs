@@ -149,3 +149,14 @@ proptest! {
         prop_assert!(keys.refresh_parts(&URL_SAFE_NO_PAD.encode(&all[..REFRESH_BYTES])).is_err());
     }
 }
+
+#[test]
+fn a_long_message_is_labelled_as_a_short_one_is() {
+    for length in [0, 1, 100, 126, 127, 128, 129, 300] {
+        let (one, other) = (vec![1; length], vec![2; 7]);
+        let wanted = [b"label\0".as_slice(), &one, &other].concat();
+        assert_eq!(*labelled(b"label", &[&one, &other]), *wanted, "{length}");
+        let wanted = [b"label\0".as_slice(), &other, &one].concat();
+        assert_eq!(*labelled(b"label", &[&other, &one]), *wanted, "{length}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The commands: reads as plain commands, everything conditional as a script.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,8 +12,12 @@ use fred::interfaces::{
 use fred::types::config::Options;
 use fred::types::{Expiration, InfoKind, Key as WireKey, Value as Wire};
 
+use super::metric::Meter;
 use super::{Arg, Key, Redis, Script, StreamEntry, Ttl, Value, failure, metric, value};
 use crate::error::{Error, ErrorKind, Result};
+
+/// The command of every request.
+static HMGET: LazyLock<Meter> = LazyLock::new(|| "HMGET".into());
 
 impl Redis {
     /// `PING`.
@@ -65,7 +70,7 @@ impl Redis {
     pub async fn hmget(&self, key: &Key, fields: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
         let fields: Vec<WireKey> = fields.iter().map(|&field| field.into()).collect();
         let call = |client: Client| async move { client.hmget::<Wire, _, _>(key, fields).await };
-        let answer = self.read("HMGET", call).await?;
+        let answer = self.read(HMGET.clone(), call).await?;
         answer.into_array()?.into_iter().map(Value::into_optional_bytes).collect()
     }
 
@@ -226,8 +231,8 @@ impl Redis {
             return Err(Error::new(ErrorKind::Misuse, context));
         }
         let keys: Vec<WireKey> = keys.iter().map(|&key| key.into()).collect();
-        let args: Vec<Wire> = args.iter().map(|&arg| arg.into()).collect();
-        let (sha, source) = (script.sha().to_owned(), script.source());
+        let args = value::wire(args);
+        let (sha, source) = (script.shared_sha().clone(), script.source());
         let limit = self.command_timeout();
         let call = move |client: Client| async move {
             let start = Instant::now();
@@ -243,7 +248,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        self.write(name, call).await
+        self.write(script.meter(), call).await
     }
 }
 

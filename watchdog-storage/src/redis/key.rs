@@ -1,6 +1,7 @@
 //! Keys: built here only.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 /// Builds the keys of one deployment: each begins with its prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +27,23 @@ impl KeySpace {
     pub fn key(&self, kind: &str, tag: &str, parts: &[&str]) -> Key {
         // Redis takes empty braces for no tag at all; a lone percent sign stands for the empty
         // tag, since no escape makes one.
-        let tag = if tag.is_empty() { String::from("%") } else { escaped(tag) };
-        let mut text = format!("{}:{}:{{{tag}}}", self.prefix, escaped(kind));
+        let parts_bytes: usize = parts.iter().map(|part| 1 + part.len()).sum();
+        let expected = self.prefix.len() + kind.len() + tag.len() + parts_bytes + 5;
+        let mut text = String::with_capacity(expected);
+        text.push_str(&self.prefix);
+        text.push(':');
+        push_escaped(&mut text, kind);
+        text.push_str(":{");
+        let tag_begins = text.len();
+        if tag.is_empty() {
+            text.push('%');
+        }
+        push_escaped(&mut text, tag);
+        let tag = tag_begins..text.len();
+        text.push('}');
         for part in parts {
             text.push(':');
-            text.push_str(&escaped(part));
+            push_escaped(&mut text, part);
         }
         Key { text, tag }
     }
@@ -40,7 +53,8 @@ impl KeySpace {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     text: String,
-    tag: String,
+    /// Where in the text it stands.
+    tag: Range<usize>,
 }
 
 impl Key {
@@ -51,7 +65,7 @@ impl Key {
 
     /// The hash tag, without braces.
     pub fn tag(&self) -> &str {
-        &self.tag
+        &self.text[self.tag.clone()]
     }
 
     /// The Cluster slot, from 0 to 16383: the CRC16 of the hash tag.
@@ -68,6 +82,16 @@ impl fmt::Display for Key {
 
 fn escaped(part: &str) -> String {
     let mut out = String::with_capacity(part.len());
+    push_escaped(&mut out, part);
+    out
+}
+
+fn push_escaped(out: &mut String, part: &str) {
+    // Nearly always: hexadecimal digits, numbers, short names.
+    if part.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        out.push_str(part);
+        return;
+    }
     for character in part.chars() {
         if matches!(character, '{' | '}' | ':' | '%' | ' ') || character.is_control() {
             let mut utf8 = [0; 4];
@@ -79,7 +103,6 @@ fn escaped(part: &str) -> String {
             out.push(character);
         }
     }
-    out
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use fred::bytes_utils::Str;
+
+use super::metric::Meter;
 
 /// A Lua script, kept in a `static`.
 ///
@@ -12,13 +15,14 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 pub struct Script {
     name: &'static str,
     source: &'static str,
-    sha: OnceLock<String>,
+    sha: OnceLock<Str>,
+    meter: OnceLock<Meter>,
 }
 
 impl Script {
     /// A script from its source, usually `include_str!`.
     pub const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, sha: OnceLock::new() }
+        Self { name, source, sha: OnceLock::new(), meter: OnceLock::new() }
     }
 
     /// The versioned name.
@@ -33,14 +37,23 @@ impl Script {
 
     /// What the server calls the script: the SHA-1 of its source, in hexadecimal.
     pub fn sha(&self) -> &str {
+        self.shared_sha()
+    }
+
+    pub(super) fn shared_sha(&self) -> &Str {
         self.sha.get_or_init(|| {
             let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, self.source.as_bytes());
-            digest.as_ref().iter().fold(String::with_capacity(40), |mut hex, byte| {
+            let hex = digest.as_ref().iter().fold(String::with_capacity(40), |mut hex, byte| {
                 // Writing to a String cannot fail.
                 let _ = write!(hex, "{byte:02x}");
                 hex
-            })
+            });
+            hex.into()
         })
+    }
+
+    pub(super) fn meter(&self) -> Meter {
+        self.meter.get_or_init(|| self.name.into()).clone()
     }
 }
 

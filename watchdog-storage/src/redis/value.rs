@@ -1,6 +1,8 @@
 //! What goes into a script and what comes out of it.
 
-use bytes::Bytes;
+use std::fmt::Write as _;
+
+use bytes::{Bytes, BytesMut};
 use fred::types::Value as Wire;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -32,13 +34,31 @@ impl From<i64> for Arg<'_> {
     }
 }
 
-impl From<Arg<'_>> for Wire {
-    fn from(arg: Arg<'_>) -> Self {
-        match arg {
-            Arg::Bytes(bytes) => Self::Bytes(Bytes::copy_from_slice(bytes)),
-            Arg::Integer(number) => Self::Integer(number),
+impl Arg<'_> {
+    /// No 64-bit integer is longer in decimal.
+    const INTEGER_BYTES: usize = 20;
+
+    fn most_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Integer(_) => Self::INTEGER_BYTES,
         }
     }
+}
+
+/// The arguments as the client takes them: slices of one buffer, so that their copies for a second
+/// attempt copy nothing.
+pub(super) fn wire(args: &[Arg<'_>]) -> Vec<Wire> {
+    let mut buffer = BytesMut::with_capacity(args.iter().map(Arg::most_bytes).sum());
+    let put = |arg: &Arg<'_>| {
+        match arg {
+            Arg::Bytes(bytes) => buffer.extend_from_slice(bytes),
+            // Writing to memory cannot fail.
+            Arg::Integer(number) => drop(write!(buffer, "{number}")),
+        }
+        Wire::Bytes(buffer.split().freeze())
+    };
+    args.iter().map(put).collect()
 }
 
 /// What a script answers.
@@ -66,7 +86,11 @@ impl Value {
             Wire::String(text) => Self::Bytes(text.into_inner()),
             Wire::Bytes(bytes) => Self::Bytes(bytes),
             Wire::Array(items) => {
-                Self::Array(items.into_iter().map(Self::from_wire).collect::<Result<_>>()?)
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    values.push(Self::from_wire(item)?);
+                }
+                Self::Array(values)
             }
             Wire::Map(map) => {
                 let mut items = Vec::with_capacity(2 * map.len());
@@ -207,4 +231,24 @@ pub enum Ttl {
     Unbounded,
     /// It expires in this many milliseconds.
     Millis(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_go_out_as_they_are_and_integers_in_decimal() {
+        let args = [
+            Arg::from("text"),
+            Arg::from(&b"\0\xff"[..]),
+            Arg::Integer(i64::MIN),
+            Arg::from(""),
+            Arg::Integer(7),
+        ];
+        let wanted: [&[u8]; 5] = [b"text", b"\0\xff", b"-9223372036854775808", b"", b"7"];
+        let sent = wire(&args);
+        assert_eq!(sent, wanted.map(|bytes| Wire::Bytes(Bytes::copy_from_slice(bytes))));
+        assert_eq!(wire(&[]), []);
+    }
 }
