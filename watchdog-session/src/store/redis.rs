@@ -126,8 +126,8 @@ impl RedisStore {
     }
 
     async fn read_fields(&self, place: &Place) -> Result<Reading> {
-        let (users, field) = (self.users(place.location), format!("s:{}", place.session));
-        let fields: [&[u8]; 2] = [field.as_bytes(), b"e"];
+        let (users, field) = (self.users(place.location), place.session.field());
+        let fields: [&[u8]; 2] = [&field, b"e"];
         let read = self.redis.hmget(&users, &fields);
         let (values, stamp) = self.with_stamp(place.location.bucket, read).await?;
         let mut values = values.into_iter();
