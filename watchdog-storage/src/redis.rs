@@ -96,7 +96,10 @@ mod failure;
 mod health;
 mod key;
 mod metric;
+mod pause;
+mod pulse;
 mod script;
+mod slot;
 mod tls;
 mod tracking;
 mod url;
@@ -114,8 +117,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::error::{Error, ErrorKind, Result};
-use connect::Slot;
 use metric::Timing;
+use pulse::Place;
+use slot::{Seat, Slot};
 
 pub use config::RedisConfig;
 pub use health::RedisHealth;
@@ -212,24 +216,34 @@ impl Redis {
     }
 
     /// Runs a command that changes nothing.
-    async fn read<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
+    async fn read<F>(
+        &self,
+        name: &'static str,
+        key: Option<&Key>,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<Value>
     where
         F: Future<Output = Answer>,
     {
-        let admitted = self.admit(name)?;
-        let call = call(admitted.client.clone());
+        let admitted = self.admit(name, key)?;
+        let call = call(admitted.seat.client.clone());
         admitted.run(call).await
     }
 
     /// Runs a command that changes something, in a task of its own: the client forgets a command
     /// whose caller ran out of time, but would send one whose caller went away even hours later,
     /// when the server is back.
-    async fn write<F>(&self, name: &'static str, call: impl FnOnce(Client) -> F) -> Result<Value>
+    async fn write<F>(
+        &self,
+        name: &'static str,
+        key: Option<&Key>,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<Value>
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let admitted = self.admit(name)?;
-        let call = call(admitted.client.clone());
+        let admitted = self.admit(name, key)?;
+        let call = call(admitted.seat.client.clone());
         tokio::spawn(admitted.run(call)).await.map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("{name} was stopped")).with_source(error)
         })?
@@ -237,7 +251,7 @@ impl Redis {
 
     /// The one gate to the server. What waits in front of it is bounded twice: calls in flight by
     /// the permits, calls that were given up while the server is away by the client's queue.
-    fn admit(&self, name: &'static str) -> Result<Admitted> {
+    fn admit(&self, name: &'static str, key: Option<&Key>) -> Result<Admitted> {
         let inner = &*self.inner;
         let timing = Timing::start(name);
         let index = inner.next.fetch_add(1, Ordering::Relaxed) % inner.slots.len();
@@ -246,11 +260,12 @@ impl Redis {
             timing.failed(ErrorKind::Unavailable);
             return Err(Error::new(ErrorKind::Unavailable, format!("{name} after close")));
         }
-        let client = slot.client();
+        let seat = slot.seat();
         let permit = Arc::clone(&inner.permits).try_acquire_owned();
         match permit {
-            Ok(permit) if client.command_queue_len() < inner.max_buffer => {
-                Ok(Admitted { name, client, timing, _permit: permit })
+            Ok(permit) if seat.client.command_queue_len() < inner.max_buffer => {
+                let place = seat.place(key);
+                Ok(Admitted { name, seat, place, timing, _permit: permit })
             }
             _ => {
                 timing.failed(ErrorKind::Saturated);
@@ -267,7 +282,8 @@ type Answer = Result<Wire, fred::error::Error>;
 /// A call that was let in: measured, with our errors.
 struct Admitted {
     name: &'static str,
-    client: Client,
+    seat: Seat,
+    place: Place,
     timing: Timing,
     _permit: OwnedSemaphorePermit,
 }
@@ -276,11 +292,13 @@ impl Admitted {
     async fn run(self, call: impl Future<Output = Answer>) -> Result<Value> {
         match call.await {
             Ok(wire) => {
+                self.seat.learn(self.place, None);
                 self.timing.succeeded();
                 Value::from_wire(wire)
             }
             Err(error) => {
                 let error = failure::error(self.name, &error);
+                self.seat.learn(self.place, Some(error.kind()));
                 self.timing.failed(error.kind());
                 Err(error)
             }

@@ -14,6 +14,7 @@ use super::wire::Address;
 use super::{BEAT, BEATS_PER_VIEW};
 use crate::error::{Error, ErrorKind};
 use crate::redis::config::RedisConfig;
+use crate::redis::pause::{jitter, pause};
 use crate::redis::tls;
 use crate::redis::url::{RedisUrl, Topology};
 
@@ -189,7 +190,8 @@ impl Supervisor {
         // One that stood for a while starts anew.
         attempt.failures = if lived > max { 1 } else { attempt.failures.saturating_add(1) };
         attempt.running = None;
-        attempt.not_before = Instant::now() + pause(attempt.failures, min, max, jitter());
+        let spread = min * u32::from(jitter()) / 255;
+        attempt.not_before = Instant::now() + pause(attempt.failures, min, max) + spread;
     }
 }
 
@@ -212,39 +214,11 @@ fn source(config: &RedisConfig) -> Source {
     }
 }
 
-/// How long to wait after so many failures: doubled each time, with as much jitter as first wait.
-fn pause(failures: u32, min: Duration, max: Duration, jitter: u8) -> Duration {
-    let doubled = min.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(20)));
-    doubled.min(max) + min * u32::from(jitter) / 255
-}
-
-fn jitter() -> u8 {
-    let mut random = [0];
-    // Without randomness a fleet comes back in one wave, and nothing worse.
-    let _ = watchdog_core::fill_random(&mut random);
-    random[0]
-}
-
 fn report(error: &Error) {
     let kind = error.kind();
     if matches!(kind, ErrorKind::Denied | ErrorKind::Config) {
         tracing::warn!(?kind, %error, "redis does not report changes");
     } else {
         tracing::debug!(?kind, %error, "redis does not report changes yet");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let (min, max) = (Duration::from_millis(100), Duration::from_secs(1));
-        let pauses: Vec<u128> =
-            (1..7).map(|failures| pause(failures, min, max, 0).as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
-        assert_eq!(pause(1, min, max, 255), min * 2);
-        assert_eq!(pause(u32::MAX, min, max, 0), max);
     }
 }
