@@ -172,6 +172,10 @@ async fn cluster_primary_hangs() {
         return;
     }
     let cluster = RedisCluster::start();
+    // Else all nodes refuse for a moment, which has the client look for a new primary anyway.
+    for node in cluster.nodes() {
+        node.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
     let (redis, key) = client(&cluster.url()).await;
     redis.call(&COUNT, &[&key], &[]).await.unwrap();
     let steady = Steady::start(&redis, &key, 10);
@@ -182,9 +186,7 @@ async fn cluster_primary_hangs() {
     drop(steady);
     let failed = others.await.unwrap();
     println!("cluster: served again after {outage:?}, meanwhile {errors:?}; others {failed}");
-    // Until the replica took over, which takes a Cluster about 2.5 s, it refuses all slots for a
-    // moment; a client that waits for the silent node would fail every call.
-    assert!(failed < 60, "{failed} calls to the other shards failed");
+    assert!(failed <= 1, "{failed} calls to the other shards failed");
     assert!(*reconnections.borrow() >= 1, "who writes again has to be told");
 }
 

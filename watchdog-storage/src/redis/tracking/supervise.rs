@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::board::Board;
@@ -101,8 +101,10 @@ impl Supervisor {
                 }
             })
             .await;
-            if let Ok(Some(Ok((address, error, lived)))) = ended {
-                self.failed(&address, &error, lived);
+            match ended {
+                Ok(Some(Ok((address, error, lived)))) => self.failed(&address, &error, lived),
+                Ok(Some(Err(stopped))) => self.stopped(&stopped),
+                _ => {}
             }
         }
     }
@@ -127,7 +129,9 @@ impl Supervisor {
             Source::Cluster(seeds) => {
                 let missing = self.board.missing();
                 let owners = missing.iter().flatten().map(|owner| owner.address.clone());
-                let seeds = seeds.iter().filter(|_| !self.board.has_nodes()).cloned();
+                // A node that was left behind may know none of the others as they are now.
+                let is_lost = self.board.confirmed_at().is_none();
+                let seeds = seeds.iter().filter(|_| is_lost).cloned();
                 owners.chain(seeds).collect()
             }
         }
@@ -179,6 +183,18 @@ impl Supervisor {
             {
                 running.abort();
             }
+        }
+    }
+
+    /// The task of a connection panicked, which the listener may have caused, or it was ended here.
+    fn stopped(&mut self, stopped: &JoinError) {
+        let of =
+            |attempt: &Attempt| attempt.running.as_ref().is_some_and(|r| r.id() == stopped.id());
+        let found = self.attempts.iter().find(|(_, attempt)| of(attempt));
+        if let Some(address) = found.map(|(address, _)| address.clone()) {
+            tracing::error!("a listener to changes in redis panicked");
+            let error = Error::new(ErrorKind::Unexpected, "the connection was given up");
+            self.failed(&address, &error, Duration::ZERO);
         }
     }
 
