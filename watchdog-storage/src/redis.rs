@@ -22,6 +22,10 @@
 //! - One [`RedisConfig::command_timeout`] (1 s) bounds a call from the first to its last attempt,
 //!   waiting for a connection included. A broken connection is made again for ever, after
 //!   100 ms to 10 s with jitter.
+//! - A server that hangs breaks no connection. When all calls to it time out for two timeouts,
+//!   another client is started beside the old one, which goes on with the other nodes of a Cluster
+//!   and ends a timeout after the new one stands. While that cannot be connected either, it is tried
+//!   again after 2 s to 10 s, doubled each time; a slow server that answers in time is never left.
 //! - Calls in flight are bounded by [`RedisConfig::max_buffer`] (10 000); one more fails at once.
 //! - [`Redis::track`] has the servers tell which keys changed, on connections of its own.
 //! - Concurrent calls of one client share a connection and are pipelined; a pool rarely helps.
@@ -41,6 +45,8 @@
 //! | `dropped_while_the_server_is_away_never_runs` | nothing, it dropped the call | never |
 //! | `frozen_server_times_out_and_the_command_may_run_later` | `CommandTimeout` after 1 s | once, when the server thaws |
 //! | `hanging_connection_is_replaced_after_two_timeouts` | `CommandTimeout` | perhaps |
+//! | `cluster_primary_hangs`, `sentinel_primary_hangs` | `CommandTimeout` until a replica took over, 3 s at least | perhaps |
+//! | `standalone_server_hangs_and_thaws_or_is_restarted` | `CommandTimeout` until it is back | perhaps |
 //! | `full_buffer_refuses_at_once` | `Saturated`, at once | never |
 //! | `calls_given_up_in_a_long_outage_do_not_pile_up` | `CommandTimeout`, then `Saturated` at once | never |
 //! | `cuts_under_a_full_buffer_do_not_end_the_client` | any of the above | perhaps |
@@ -97,7 +103,10 @@ mod gate;
 mod health;
 mod key;
 mod metric;
+mod pause;
+mod pulse;
 mod script;
+mod slot;
 mod tls;
 mod tracking;
 mod url;
@@ -114,7 +123,7 @@ use tokio::sync::watch;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use connect::Slot;
+use slot::Slot;
 
 pub use config::RedisConfig;
 pub use health::RedisHealth;

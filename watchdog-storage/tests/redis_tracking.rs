@@ -360,3 +360,64 @@ async fn dropping_it_closes_the_connections() {
     redis.set(&redis.keys().key("k", "t", &[]), Bytes::from("x"), None).await.unwrap();
     assert_eq!(listener.all(), [Told::Restored, Told::Lost]);
 }
+
+/// Panics at the first change.
+#[derive(Debug, Default)]
+struct Clumsy {
+    listener: Listener,
+    has_fallen: std::sync::atomic::AtomicBool,
+}
+
+impl Invalidations for Clumsy {
+    fn changed(&self, key: &[u8]) {
+        self.listener.changed(key);
+        let before = self.has_fallen.swap(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(before, "on purpose");
+    }
+
+    fn lost(&self) {
+        self.listener.lost();
+    }
+
+    fn restored(&self) {
+        self.listener.restored();
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_loses_its_connection_and_gets_another_one() {
+    let Some(server) = shared() else { return };
+    let prefix = format!("p{}", server.port());
+    let config = RedisConfig { key_prefix: prefix, ..config(&server.url()) };
+    let redis = Redis::connect(&config).await.unwrap();
+    let clumsy = Arc::new(Clumsy::default());
+    let to: Arc<dyn Invalidations> = Arc::clone(&clumsy) as _;
+    let _tracking = redis.track(&[&redis.keys().prefix_of("k")], to);
+    clumsy.listener.until_standing(SOON).await;
+    hears(&redis, &clumsy.listener, "first").await;
+    let turns = [Told::Restored, Told::Lost, Told::Restored];
+    eventually("it stands again", SOON, async || clumsy.listener.turns() == turns).await;
+    hears(&redis, &clumsy.listener, "second").await;
+}
+
+/// A Cluster node that does not say its address is the one that was asked.
+#[tokio::test]
+async fn nodes_are_found_that_keep_their_address_to_themselves() {
+    if !is_available() {
+        return;
+    }
+    let server = RedisServer::start_with(&[
+        "--cluster-enabled",
+        "yes",
+        "--cluster-preferred-endpoint-type",
+        "unknown-endpoint",
+    ]);
+    server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    eventually("the node serves", SOON, async || {
+        server.command(&["CLUSTER", "INFO"]).text().contains("cluster_state:ok")
+    })
+    .await;
+    let url = server.url().replace("redis://", "redis-cluster://");
+    let (redis, _tracking, listener) = tracked(&config(&url), &["k"]).await;
+    hears(&redis, &listener, "t").await;
+}

@@ -26,7 +26,9 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn ping(&self) -> Result<()> {
-        self.read("PING", |client| async move { client.ping::<Wire>(None).await }).await.map(drop)
+        self.read("PING", None, |client| async move { client.ping::<Wire>(None).await })
+            .await
+            .map(drop)
     }
 
     /// `GET`.
@@ -35,8 +37,9 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        let answer =
-            self.read("GET", |client| async move { client.get::<Wire, _>(key).await }).await?;
+        let answer = self
+            .read("GET", Some(key), |client| async move { client.get::<Wire, _>(key).await })
+            .await?;
         answer.into_optional_bytes()
     }
 
@@ -47,7 +50,7 @@ impl Redis {
     /// As every command: see the [module](super).
     pub async fn exists(&self, key: &Key) -> Result<bool> {
         let answer = self
-            .read("EXISTS", |client| async move { client.exists::<Wire, _>(key).await })
+            .read("EXISTS", Some(key), |client| async move { client.exists::<Wire, _>(key).await })
             .await?;
         Ok(answer.integer()? > 0)
     }
@@ -59,7 +62,7 @@ impl Redis {
     /// As every command: see the [module](super).
     pub async fn hget(&self, key: &Key, field: &[u8]) -> Result<Option<Bytes>> {
         let call = |client: Client| async move { client.hget::<Wire, _, _>(key, field).await };
-        self.read("HGET", call).await?.into_optional_bytes()
+        self.read("HGET", Some(key), call).await?.into_optional_bytes()
     }
 
     /// `HMGET`: one answer per field, in order.
@@ -70,7 +73,7 @@ impl Redis {
     pub async fn hmget(&self, key: &Key, fields: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
         let fields: Vec<WireKey> = fields.iter().map(|&field| field.into()).collect();
         let call = |client: Client| async move { client.hmget::<Wire, _, _>(key, fields).await };
-        let answer = self.read(HMGET.clone(), call).await?;
+        let answer = self.read(HMGET.clone(), Some(key), call).await?;
         answer.into_array()?.into_iter().map(Value::into_optional_bytes).collect()
     }
 
@@ -81,7 +84,7 @@ impl Redis {
     /// As every command: see the [module](super).
     pub async fn hgetall(&self, key: &Key) -> Result<Vec<(Bytes, Bytes)>> {
         let call = |client: Client| async move { client.hgetall::<Wire, _>(key).await };
-        value::pairs(self.read("HGETALL", call).await?)
+        value::pairs(self.read("HGETALL", Some(key), call).await?)
     }
 
     /// `XRANGE key from to COUNT count`.
@@ -99,7 +102,7 @@ impl Redis {
         let call = |client: Client| async move {
             client.xrange::<Wire, _, _, _>(key, from, to, Some(count)).await
         };
-        value::entries(self.read("XRANGE", call).await?)
+        value::entries(self.read("XRANGE", Some(key), call).await?)
     }
 
     /// `XLEN`.
@@ -108,8 +111,9 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn xlen(&self, key: &Key) -> Result<u64> {
-        let answer =
-            self.read("XLEN", |client| async move { client.xlen::<Wire, _>(key).await }).await?;
+        let answer = self
+            .read("XLEN", Some(key), |client| async move { client.xlen::<Wire, _>(key).await })
+            .await?;
         natural(&answer)
     }
 
@@ -126,7 +130,7 @@ impl Redis {
         }
         let call =
             |client: Client| async move { client.zrevrange::<Wire, _>(key, 0, last, true).await };
-        value::scored(self.read("ZREVRANGE", call).await?)
+        value::scored(self.read("ZREVRANGE", Some(key), call).await?)
     }
 
     /// `PTTL`.
@@ -135,8 +139,9 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn pttl(&self, key: &Key) -> Result<Ttl> {
-        let answer =
-            self.read("PTTL", |client| async move { client.pttl::<Wire, _>(key).await }).await?;
+        let answer = self
+            .read("PTTL", Some(key), |client| async move { client.pttl::<Wire, _>(key).await })
+            .await?;
         match answer.integer()? {
             -2 => Ok(Ttl::Missing),
             -1 => Ok(Ttl::Unbounded),
@@ -152,7 +157,7 @@ impl Redis {
     pub async fn maxmemory_policy(&self) -> Result<Option<String>> {
         let call =
             |client: Client| async move { client.info::<Wire>(Some(InfoKind::Memory)).await };
-        let info = self.read("INFO", call).await?.into_bytes()?;
+        let info = self.read("INFO", None, call).await?.into_bytes()?;
         let policy = String::from_utf8_lossy(&info)
             .lines()
             .find_map(|line| line.strip_prefix("maxmemory_policy:"))
@@ -166,12 +171,14 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn set(&self, key: &Key, content: Bytes, ttl: Option<Duration>) -> Result<()> {
-        let key = WireKey::from(key);
+        let wire_key = WireKey::from(key);
         let millis = ttl.map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX).max(1));
         let call = move |client: Client| async move {
-            client.set::<Wire, _, _>(key, content, millis.map(Expiration::PX), None, false).await
+            client
+                .set::<Wire, _, _>(wire_key, content, millis.map(Expiration::PX), None, false)
+                .await
         };
-        self.write("SET", call).await.map(drop)
+        self.write("SET", Some(key), call).await.map(drop)
     }
 
     /// `DEL`: whether the key existed.
@@ -180,9 +187,9 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn del(&self, key: &Key) -> Result<bool> {
-        let key = WireKey::from(key);
-        let call = move |client: Client| async move { client.del::<Wire, _>(key).await };
-        Ok(self.write("DEL", call).await?.integer()? > 0)
+        let wire_key = WireKey::from(key);
+        let call = move |client: Client| async move { client.del::<Wire, _>(wire_key).await };
+        Ok(self.write("DEL", Some(key), call).await?.integer()? > 0)
     }
 
     /// `XADD key * field value …`: the id of the entry. A lost reply may add it twice.
@@ -191,15 +198,15 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn xadd(&self, key: &Key, fields: &[(&str, Bytes)]) -> Result<String> {
-        let key = WireKey::from(key);
+        let wire_key = WireKey::from(key);
         let fields: Vec<(WireKey, Wire)> = fields
             .iter()
             .map(|(name, content)| ((*name).into(), Wire::Bytes(content.clone())))
             .collect();
         let call = move |client: Client| async move {
-            client.xadd::<Wire, _, _, _, _>(key, false, None::<()>, "*", fields).await
+            client.xadd::<Wire, _, _, _, _>(wire_key, false, None::<()>, "*", fields).await
         };
-        let id = self.write("XADD", call).await?.into_bytes()?;
+        let id = self.write("XADD", Some(key), call).await?.into_bytes()?;
         Ok(String::from_utf8_lossy(&id).into_owned())
     }
 
@@ -209,10 +216,11 @@ impl Redis {
     ///
     /// As every command: see the [module](super).
     pub async fn xdel(&self, key: &Key, ids: &[&str]) -> Result<u64> {
-        let key = WireKey::from(key);
+        let wire_key = WireKey::from(key);
         let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
-        let call = move |client: Client| async move { client.xdel::<Wire, _, _>(key, ids).await };
-        natural(&self.write("XDEL", call).await?)
+        let call =
+            move |client: Client| async move { client.xdel::<Wire, _, _>(wire_key, ids).await };
+        natural(&self.write("XDEL", Some(key), call).await?)
     }
 
     /// Runs a script by SHA, with `EVAL` when the server does not know it.
@@ -225,7 +233,8 @@ impl Redis {
     /// sent; else as every command: see the [module](super).
     pub async fn call(&self, script: &Script, keys: &[&Key], args: &[Arg<'_>]) -> Result<Value> {
         let name = script.name();
-        let tag = keys.first().map(|key| key.tag());
+        let first = keys.first().copied();
+        let tag = first.map(Key::tag);
         if tag.is_none() || keys.iter().any(|key| Some(key.tag()) != tag) {
             let context = format!("{name} needs keys, all of one hash tag");
             return Err(Error::new(ErrorKind::Misuse, context));
@@ -248,7 +257,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        self.write(script.meter(), call).await
+        self.write(script.meter(), first, call).await
     }
 }
 

@@ -1,74 +1,23 @@
 //! From the configuration to connected clients: every setting that matters is stated here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Client;
 use fred::error::{Error as ClientError, ErrorKind as ClientKind};
-use fred::interfaces::{ClientLike as _, EventInterface as _};
+use fred::interfaces::ClientLike as _;
 use fred::socket2::TcpKeepalive;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError,
     ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
 };
 use fred::types::{Builder, RespVersion};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinHandle};
 
 use super::config::RedisConfig;
+use super::slot::{Owned, Running, Slot};
 use super::url::{RedisUrl, Topology};
-use super::{failure, metric, tls};
+use super::{failure, tls};
 use crate::error::{Error, ErrorKind, Result};
-
-/// One place of the pool: the client in it, replaced should it ever stop for good.
-#[derive(Debug)]
-pub(super) struct Slot {
-    client: Arc<RwLock<Client>>,
-    is_closing: Arc<AtomicBool>,
-    supervisor: AbortHandle,
-}
-
-impl Slot {
-    pub(super) fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.is_closing.load(Ordering::Acquire)
-    }
-
-    /// Finishes what is in flight and closes the connections, within `limit`.
-    pub(super) async fn close(&self, limit: Duration) {
-        self.is_closing.store(true, Ordering::Release);
-        let _ = tokio::time::timeout(limit, self.client().quit()).await;
-        self.supervisor.abort();
-    }
-}
-
-impl Drop for Slot {
-    /// Closes the connections of a client that nobody closed.
-    fn drop(&mut self) {
-        self.supervisor.abort();
-    }
-}
-
-/// A task that ends with its handle.
-#[derive(Debug)]
-struct Owned<T>(JoinHandle<T>);
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A connected client, and the task that drives its connections.
-struct Running {
-    client: Client,
-    router: Owned<Result<(), ClientError>>,
-}
 
 /// Builds and connects the clients of a configuration. Every connection that is made again is
 /// counted in `reconnections`.
@@ -103,18 +52,7 @@ async fn fill(
     let mut slots = Vec::with_capacity(config.pool_size);
     for _ in 0..config.pool_size {
         let running = start(builder, limit).await?;
-        let client = Arc::new(RwLock::new(running.client.clone()));
-        let is_closing = Arc::new(AtomicBool::new(false));
-        let keeping = Keeping {
-            slot: Arc::clone(&client),
-            is_closing: Arc::clone(&is_closing),
-            builder: builder.clone(),
-            limit,
-            pause: config.reconnect_max,
-            reconnections: Arc::clone(reconnections),
-        };
-        let supervisor = tokio::spawn(keeping.supervise(running)).abort_handle();
-        slots.push(Slot { client, is_closing, supervisor });
+        slots.push(Slot::new(running, config, builder.clone(), limit, Arc::clone(reconnections)));
     }
     Ok(slots)
 }
@@ -126,7 +64,8 @@ fn too_slow(limit: Duration) -> Error {
     Error::new(ErrorKind::ConnectTimeout, context)
 }
 
-async fn start(builder: &Builder, limit: Duration) -> Result<Running> {
+/// Builds and connects a client, and proves it with a `PING`.
+pub(super) async fn start(builder: &Builder, limit: Duration) -> Result<Running> {
     let client = builder.build().map_err(|error| failure::error(WHAT, &error))?;
     let mut router = Owned(client.connect());
     let greeting = async {
@@ -149,79 +88,6 @@ async fn start(builder: &Builder, limit: Duration) -> Result<Running> {
         }
         Ok(Err(error)) => Err(failure::error(WHAT, &error)),
         Err(_) => Err(too_slow(limit)),
-    }
-}
-
-/// What it takes to keep a place of the pool filled.
-struct Keeping {
-    slot: Arc<RwLock<Client>>,
-    is_closing: Arc<AtomicBool>,
-    builder: Builder,
-    limit: Duration,
-    pause: Duration,
-    reconnections: Arc<watch::Sender<u64>>,
-}
-
-impl Keeping {
-    /// Replaces a client whose task ended. The client makes broken connections again by itself,
-    /// but a few errors end it for good, such as a Cluster node that came back without Cluster
-    /// mode; without this the service would need a restart.
-    async fn supervise(self, mut running: Running) {
-        loop {
-            let _events =
-                Owned(tokio::spawn(watch(running.client.clone(), Arc::clone(&self.reconnections))));
-            let _ = (&mut running.router.0).await;
-            if self.is_closing.load(Ordering::Acquire) {
-                return;
-            }
-            metric::restarted();
-            tracing::warn!("the redis client stopped; starting another one");
-            running = loop {
-                match start(&self.builder, self.limit).await {
-                    Ok(running) => break running,
-                    Err(error) => {
-                        let kind = error.kind();
-                        tracing::debug!(?kind, "the redis client cannot be started yet");
-                        tokio::time::sleep(self.pause).await;
-                    }
-                }
-            };
-            *self.slot.write().unwrap_or_else(PoisonError::into_inner) = running.client.clone();
-            self.reconnections.send_modify(|count| *count += 1);
-        }
-    }
-}
-
-/// Counts and logs what happens to the connections after the first one stood.
-async fn watch(client: Client, reconnections: Arc<watch::Sender<u64>>) {
-    let mut reconnected = client.reconnect_rx();
-    let mut failed = client.error_rx();
-    drop(client);
-    loop {
-        tokio::select! {
-            server = reconnected.recv() => match server {
-                Ok(server) => {
-                    metric::reconnected(1);
-                    reconnections.send_modify(|count| *count += 1);
-                    tracing::debug!(%server, "connected to redis again");
-                }
-                Err(RecvError::Lagged(missed)) => {
-                    metric::reconnected(missed);
-                    reconnections.send_modify(|count| *count += missed);
-                }
-                Err(RecvError::Closed) => return,
-            },
-            error = failed.recv() => match error {
-                Ok((error, server)) => {
-                    let kind = failure::kind(&error);
-                    metric::connection_failed(kind);
-                    let server = server.map(|server| server.to_string());
-                    tracing::debug!(?kind, server, "a connection to redis failed");
-                }
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            },
-        }
     }
 }
 
@@ -292,8 +158,8 @@ fn connection_config(config: &RedisConfig) -> ConnectionConfig {
         // Unbounded here and bounded in front of it: the client sends its own wish to reconnect
         // through the same queue, and ends for good when the queue is full just then (measured).
         max_command_buffer_len: 0,
-        // A connection that swallows commands is closed after two command timeouts
-        // (aembke/fred.rs#208).
+        // A connection that swallows commands is closed two command timeouts after the last one
+        // (aembke/fred.rs#208). Steady calls put that off for ever; see `pulse`.
         unresponsive: UnresponsiveConfig {
             max_timeout: Some(config.command_timeout.saturating_mul(2)),
             interval: config.command_timeout / 2,

@@ -53,6 +53,8 @@ pub(super) fn kind(error: &ClientError) -> ErrorKind {
         | ClientKind::Sentinel => ErrorKind::Unavailable,
         // What the client calls unknown is an answer of the server, except for these of its own.
         ClientKind::Unknown if is_lost(error.details()) => ErrorKind::Unavailable,
+        // A Cluster whose nodes do not agree yet who takes over from a primary.
+        ClientKind::Protocol if is_headless(error.details()) => ErrorKind::Unavailable,
         _ => ErrorKind::Unexpected,
     }
 }
@@ -74,6 +76,11 @@ fn is_lost(details: &str) -> bool {
         || details.starts_with("Failed to send command to router")
         || details.starts_with("Failed to route command")
         || details.starts_with("channel closed")
+}
+
+fn is_headless(details: &str) -> bool {
+    details.starts_with("Invalid or missing cluster state")
+        || details.starts_with("Invalid or missing CLUSTER SLOTS response")
 }
 
 #[cfg(test)]
@@ -145,6 +152,12 @@ mod tests {
         ] {
             let details = format!("Custom {{ kind: InvalidData, error: {details} }}");
             assert_eq!(kind(&ClientError::new(ClientKind::IO, details)), expected);
+        }
+        for headless in
+            ["Invalid or missing cluster state.", "Invalid or missing CLUSTER SLOTS response."]
+        {
+            let error = ClientError::new(ClientKind::Protocol, headless);
+            assert_eq!(kind(&error), ErrorKind::Unavailable);
         }
         for lost in
             ["Too many failed write attempts.", "Client is not initialized.", "channel closed"]

@@ -11,7 +11,9 @@ use fred::types::Value as Wire;
 use tokio::runtime::Handle;
 
 use super::metric::{Meter, Timing};
-use super::{Redis, Value, failure};
+use super::pulse::Place;
+use super::slot::Seat;
+use super::{Key, Redis, Value, failure};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the client gives back.
@@ -22,12 +24,13 @@ impl Redis {
     pub(super) async fn read<F>(
         &self,
         meter: impl Into<Meter>,
+        key: Option<&Key>,
         call: impl FnOnce(Client) -> F,
     ) -> Result<Value>
     where
         F: Future<Output = Answer>,
     {
-        let (admitted, client) = self.admit(meter.into())?;
+        let (admitted, client) = self.admit(meter.into(), key)?;
         admitted.run(call(client)).await
     }
 
@@ -37,18 +40,19 @@ impl Redis {
     pub(super) async fn write<F>(
         &self,
         meter: impl Into<Meter>,
+        key: Option<&Key>,
         call: impl FnOnce(Client) -> F,
     ) -> Result<Value>
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let (admitted, client) = self.admit(meter.into())?;
+        let (admitted, client) = self.admit(meter.into(), key)?;
         Unstoppable::new(admitted.run(call(client)), &self.inner.runtime).await
     }
 
     /// What waits in front of the server is bounded twice: calls in flight by their number, calls
     /// that were given up while the server is away by the client's queue.
-    fn admit(&self, meter: Meter) -> Result<(Admitted, Client)> {
+    fn admit(&self, meter: Meter, key: Option<&Key>) -> Result<(Admitted, Client)> {
         let inner = &*self.inner;
         let timing = Timing::start(meter);
         let slot = match &*inner.slots {
@@ -60,11 +64,12 @@ impl Redis {
             timing.failed(ErrorKind::Unavailable);
             return Err(Error::new(ErrorKind::Unavailable, format!("{name} after close")));
         }
-        let client = slot.client();
+        let seat = slot.seat();
         let pass = Pass::take(&inner.in_flight, inner.max_buffer);
         match pass {
-            Some(pass) if client.command_queue_len() < inner.max_buffer => {
-                Ok((Admitted { timing, _pass: pass }, client))
+            Some(pass) if seat.client.command_queue_len() < inner.max_buffer => {
+                let (client, place) = (seat.client.clone(), seat.place(key));
+                Ok((Admitted { seat, place, timing, _pass: pass }, client))
             }
             _ => {
                 let name = timing.name();
@@ -95,6 +100,8 @@ impl Drop for Pass {
 
 /// A call that was let in: measured, with our errors.
 struct Admitted {
+    seat: Seat,
+    place: Place,
     timing: Timing,
     _pass: Pass,
 }
@@ -103,11 +110,13 @@ impl Admitted {
     async fn run(self, call: impl Future<Output = Answer>) -> Result<Value> {
         match call.await {
             Ok(wire) => {
+                self.seat.learn(self.place, None);
                 self.timing.succeeded();
                 Value::from_wire(wire)
             }
             Err(error) => {
                 let error = failure::error(self.timing.name(), &error);
+                self.seat.learn(self.place, Some(error.kind()));
                 self.timing.failed(error.kind());
                 Err(error)
             }

@@ -35,7 +35,11 @@ pub(super) fn describe() {
     describe_counter!(ERRORS, Unit::Count, "Failed commands and scripts by kind of error");
     describe_counter!(CONNECTION_ERRORS, Unit::Count, "Broken connections by kind of error");
     describe_counter!(RECONNECTS, Unit::Count, "Connections made again");
-    describe_counter!(RESTARTS, Unit::Count, "Clients that stopped for good and were replaced");
+    describe_counter!(
+        RESTARTS,
+        Unit::Count,
+        "Clients replaced: they stopped for good, or a server hung"
+    );
     describe_counter!(FALLBACKS, Unit::Count, "Scripts sent in full because a server forgot them");
 }
 

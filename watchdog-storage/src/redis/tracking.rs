@@ -39,7 +39,8 @@ const NAME: &str = "watchdog-tracking";
 
 /// Who is told of changes.
 ///
-/// The calls come straight from the task that reads the connection: they must not block, and
+/// The calls come straight from the task that reads the connection: they must neither block nor
+/// panic (a panic in `changed` costs the connection, which is made again after a loss), and
 /// [`lost`](Self::lost) and [`restored`](Self::restored) never overlap. They begin as lost.
 pub trait Invalidations: Send + Sync + 'static {
     /// A key under a tracked prefix was written, removed, or expired, by whomever and in whichever
@@ -64,6 +65,9 @@ pub struct Tracking {
 
 impl Tracking {
     /// Every change before this instant has been reported; `None` while tracking is lost.
+    ///
+    /// What a server writes that became a primary since, unknown to those that are tracked, is the
+    /// exception: up to a second may pass until it is known of. Then tracking is lost.
     ///
     /// It is at most 1.25 s back as long as the servers answer, and 250 ms plus a round trip on
     /// average; costs one atomic load.

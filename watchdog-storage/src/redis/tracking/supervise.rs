@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::board::Board;
@@ -14,6 +14,7 @@ use super::wire::Address;
 use super::{BEAT, BEATS_PER_VIEW};
 use crate::error::{Error, ErrorKind};
 use crate::redis::config::RedisConfig;
+use crate::redis::pause::{jitter, pause};
 use crate::redis::tls;
 use crate::redis::url::{RedisUrl, Topology};
 
@@ -100,8 +101,10 @@ impl Supervisor {
                 }
             })
             .await;
-            if let Ok(Some(Ok((address, error, lived)))) = ended {
-                self.failed(&address, &error, lived);
+            match ended {
+                Ok(Some(Ok((address, error, lived)))) => self.failed(&address, &error, lived),
+                Ok(Some(Err(stopped))) => self.stopped(&stopped),
+                _ => {}
             }
         }
     }
@@ -126,7 +129,9 @@ impl Supervisor {
             Source::Cluster(seeds) => {
                 let missing = self.board.missing();
                 let owners = missing.iter().flatten().map(|owner| owner.address.clone());
-                let seeds = seeds.iter().filter(|_| !self.board.has_nodes()).cloned();
+                // A node that was left behind may know none of the others as they are now.
+                let is_lost = self.board.confirmed_at().is_none();
+                let seeds = seeds.iter().filter(|_| is_lost).cloned();
                 owners.chain(seeds).collect()
             }
         }
@@ -181,6 +186,18 @@ impl Supervisor {
         }
     }
 
+    /// The task of a connection panicked, which the listener may have caused, or it was ended here.
+    fn stopped(&mut self, stopped: &JoinError) {
+        let of =
+            |attempt: &Attempt| attempt.running.as_ref().is_some_and(|r| r.id() == stopped.id());
+        let found = self.attempts.iter().find(|(_, attempt)| of(attempt));
+        if let Some(address) = found.map(|(address, _)| address.clone()) {
+            tracing::error!("a listener to changes in redis panicked");
+            let error = Error::new(ErrorKind::Unexpected, "the connection was given up");
+            self.failed(&address, &error, Duration::ZERO);
+        }
+    }
+
     fn failed(&mut self, address: &Address, error: &Error, lived: Duration) {
         report(error);
         self.asked_at = None;
@@ -189,7 +206,8 @@ impl Supervisor {
         // One that stood for a while starts anew.
         attempt.failures = if lived > max { 1 } else { attempt.failures.saturating_add(1) };
         attempt.running = None;
-        attempt.not_before = Instant::now() + pause(attempt.failures, min, max, jitter());
+        let spread = min * u32::from(jitter()) / 255;
+        attempt.not_before = Instant::now() + pause(attempt.failures, min, max) + spread;
     }
 }
 
@@ -212,39 +230,11 @@ fn source(config: &RedisConfig) -> Source {
     }
 }
 
-/// How long to wait after so many failures: doubled each time, with as much jitter as first wait.
-fn pause(failures: u32, min: Duration, max: Duration, jitter: u8) -> Duration {
-    let doubled = min.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(20)));
-    doubled.min(max) + min * u32::from(jitter) / 255
-}
-
-fn jitter() -> u8 {
-    let mut random = [0];
-    // Without randomness a fleet comes back in one wave, and nothing worse.
-    let _ = watchdog_core::fill_random(&mut random);
-    random[0]
-}
-
 fn report(error: &Error) {
     let kind = error.kind();
     if matches!(kind, ErrorKind::Denied | ErrorKind::Config) {
         tracing::warn!(?kind, %error, "redis does not report changes");
     } else {
         tracing::debug!(?kind, %error, "redis does not report changes yet");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let (min, max) = (Duration::from_millis(100), Duration::from_secs(1));
-        let pauses: Vec<u128> =
-            (1..7).map(|failures| pause(failures, min, max, 0).as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
-        assert_eq!(pause(1, min, max, 255), min * 2);
-        assert_eq!(pause(u32::MAX, min, max, 0), max);
     }
 }

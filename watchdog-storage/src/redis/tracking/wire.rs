@@ -20,6 +20,9 @@ const MAX_FRAME: usize = 16 * 1024 * 1024;
 /// What a read makes room for, in bytes.
 const CHUNK: usize = 16 * 1024;
 
+/// Longest frame whose room is kept for the next ones, in bytes.
+const SPARE: usize = 64 * 1024;
+
 /// Host and port.
 pub(super) type Address = (String, u16);
 
@@ -31,6 +34,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
+    /// A long frame has gone through the buffer.
+    is_swollen: bool,
 }
 
 impl fmt::Debug for Wire {
@@ -56,7 +61,7 @@ impl Wire {
                 Box::new(connector.connect(name, stream).await.map_err(broken)?)
             }
         };
-        Ok(Self { stream, buffer: BytesMut::new() })
+        Ok(Self { stream, buffer: BytesMut::new(), is_swollen: false })
     }
 
     /// Sends commands in one write.
@@ -73,6 +78,12 @@ impl Wire {
         match decode(&self.buffer).map_err(unreadable)? {
             Some((frame, size)) => {
                 self.buffer.advance(size);
+                self.is_swollen |= size > SPARE;
+                if self.is_swollen && self.buffer.len() <= SPARE {
+                    // One burst must not hold its memory for ever.
+                    self.buffer = BytesMut::from(&self.buffer[..]);
+                    self.is_swollen = false;
+                }
                 Ok(Some(frame))
             }
             None if self.buffer.len() > MAX_FRAME => {
@@ -178,7 +189,7 @@ mod tests {
 
     fn wire(input: impl AsyncRead + Send + Unpin + 'static) -> Wire {
         let stream = Box::new(tokio::io::join(input, tokio::io::sink()));
-        Wire { stream, buffer: BytesMut::new() }
+        Wire { stream, buffer: BytesMut::new(), is_swollen: false }
     }
 
     #[test]
@@ -204,6 +215,21 @@ mod tests {
             assert_eq!(wire.next().await.unwrap_err().kind(), ErrorKind::Unavailable);
             writing.await.unwrap().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn room_for_a_long_frame_is_given_back() {
+        let (client, mut server) = tokio::io::duplex(1024);
+        let writing = tokio::spawn(async move {
+            let long = [b"$1000000\r\n", vec![b'x'; 1_000_000].as_slice(), b"\r\n"].concat();
+            server.write_all(&long).await?;
+            server.write_all(b"+OK\r\n").await
+        });
+        let mut wire = wire(client);
+        assert_eq!(bytes(&wire.next().await.unwrap()).map(<[u8]>::len), Some(1_000_000));
+        assert_eq!(text(&wire.next().await.unwrap()), Some("OK"));
+        assert!(wire.buffer.capacity() <= SPARE, "{}", wire.buffer.capacity());
+        writing.await.unwrap().unwrap();
     }
 
     #[tokio::test]
