@@ -44,9 +44,23 @@ pub(crate) fn agent_family(user_agent: &str) -> String {
     };
     let family = match found(&FAMILIES) {
         Some(family) => family.to_owned(),
-        None => text.split(['/', ' ', '(']).next().map(str::to_ascii_lowercase).unwrap_or_default(),
+        None => product(text).to_ascii_lowercase(),
     };
     format!("{family} on {}", found(&SYSTEMS).unwrap_or("other"))
+}
+
+/// The first product of a user agent, without the version that may be part of its name, as in
+/// `app-1.2`.
+fn product(text: &str) -> &str {
+    let name = text.split(['/', ' ', '(']).next().unwrap_or_default();
+    let is_version = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_digit())
+            && text.chars().all(|char| char.is_ascii_digit() || char == '.')
+    };
+    match name.rsplit_once(['-', '_']) {
+        Some((product, version)) if !product.is_empty() && is_version(version) => product,
+        _ => name,
+    }
 }
 
 /// The user agent, cut to what is kept of it.
@@ -133,18 +147,18 @@ impl Binding {
         }
     }
 
-    fn bound_agent(self, client: &Client) -> String {
+    fn bound_agent(self, client: &Client) -> Option<String> {
         match self.agent {
-            AgentBinding::Off => String::new(),
-            AgentBinding::Family => agent_key(client),
-            AgentBinding::Exact => exact_agent(client).to_owned(),
+            AgentBinding::Off => None,
+            AgentBinding::Family => Some(agent_key(client)),
+            AgentBinding::Exact => exact_agent(client).map(str::to_owned),
         }
     }
 }
 
-/// The whole user agent, as far as it is kept.
-pub(crate) fn exact_agent(client: &Client) -> &str {
-    client.user_agent.as_deref().map(cut).unwrap_or_default()
+/// The whole user agent, as far as it is kept. None is not the same as an empty one.
+pub(crate) fn exact_agent(client: &Client) -> Option<&str> {
+    client.user_agent.as_deref().map(cut)
 }
 
 #[cfg(test)]
@@ -172,6 +186,37 @@ mod tests {
         assert_eq!(agent_family(IPHONE), "chrome on ios");
         assert_eq!(agent_family("curl/8.5.0"), "curl on other");
         assert_eq!(agent_family(""), " on other");
+    }
+
+    #[test]
+    fn a_version_in_the_name_of_a_product_does_not_count() {
+        for agent in ["app-1.2", "app-1.3.1", "App_2", "app 1.2", "app/1.2", "app-1.2/7", "app"] {
+            assert_eq!(agent_family(agent), "app on other", "{agent}");
+        }
+        for (agent, name) in [
+            ("app-x-1.2", "app-x"),
+            ("app-1.2-beta", "app-1.2-beta"),
+            ("go-http-client/2.0", "go-http-client"),
+            ("app-", "app-"),
+            ("app-.5", "app-.5"),
+            ("-1.2", "-1.2"),
+            ("1.2", "1.2"),
+        ] {
+            assert_eq!(agent_family(agent), format!("{name} on other"), "{agent}");
+        }
+    }
+
+    #[test]
+    fn an_empty_agent_and_none_are_two() {
+        let (empty, none) = (Client::new(None, Some(String::new())), Client::new(None, None));
+        for agent in [AgentBinding::Family, AgentBinding::Exact] {
+            let binding = Binding { agent, ..UNBOUND };
+            assert_eq!(binding.judge(&empty, &none), AGENT);
+            assert_eq!(binding.judge(&none, &empty), AGENT);
+            assert_eq!(binding.judge(&empty, &empty), None);
+            assert_eq!(binding.judge(&none, &none), None);
+        }
+        assert_eq!(UNBOUND.judge(&empty, &none), None);
     }
 
     const UNBOUND: Binding = Binding { ip: IpBinding::Off, agent: AgentBinding::Off };

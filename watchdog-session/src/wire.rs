@@ -109,7 +109,8 @@
 //! Flag 1: the last step was a repair. Flags 2 and 4: the last rotation came over IPv4, over IPv6.
 //! The three client fields are `HMAC(K, label | 0 | value)` cut to 16 bytes, with `K` the key of the
 //! chain and the labels `ip`, `agent`, `grace`; with a binding to the network `network` instead of
-//! `ip`, with one to the whole user agent `exact agent` instead of `agent`.
+//! `ip`, with one to the whole user agent `exact agent` instead of `agent`, and `no agent` over
+//! nothing when there is none.
 //!
 //! The sealed part is AES-256-GCM under *session/record/v1* with `1 | bucket (2) | locator (16) |
 //! session id (16)` as associated data, over a JSON object: `u` user, `r` roles, `i` address, `a`

@@ -191,6 +191,7 @@ async fn t42_a_version_bump_does_not_trip_and_another_family_or_none_does() {
     assert_eq!(good_by(AgentBinding::Family, Some(CHROME)).await, chrome);
     let absent = [false, false, false, false, false, true];
     assert_eq!(good_by(AgentBinding::Family, None).await, absent, "none is a family of its own");
-    let says_nothing = [false, false, false, false, true, true];
-    assert_eq!(good_by(AgentBinding::Exact, None).await, says_nothing);
+    assert_eq!(good_by(AgentBinding::Exact, None).await, absent);
+    let empty = [false, false, false, false, true, false];
+    assert_eq!(good_by(AgentBinding::Exact, Some("")).await, empty);
 }

@@ -16,7 +16,7 @@ use watchdog_session::{
     MismatchAction, Principal, Regeneration, Result, Revocation, RevokeReason, Role, Session,
     SessionConfig, SessionSummary, Sessions, Subject,
 };
-use watchdog_storage::testing::redis::shared;
+use watchdog_storage::testing::redis::{shared, shared_cluster};
 
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36";
 
@@ -66,6 +66,10 @@ on_both! {
     a_mismatch_is_refused: with_action(MismatchAction::Refuse);
     a_mismatch_asks_for_a_step_up: with_action(MismatchAction::StepUp);
     a_mismatch_revokes: with_action(MismatchAction::Revoke);
+    a_refresh_tells_an_empty_agent_from_none: SessionConfig {
+        agent_binding: Some(AgentBinding::Exact),
+        ..SessionConfig::default()
+    };
     a_refresh_within_the_network_fits_a_binding_to_it: SessionConfig {
         ip_binding: Some(IpBinding::Prefix),
         ..SessionConfig::default()
@@ -281,7 +285,19 @@ async fn everybody_is_revoked_and_can_come_back(bench: Bench) {
         entries.iter().filter(|entry| entry.action == "session.everybody_revoked").collect();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].actor, Actor::user("root"));
+    assert_eq!((&*told[0].resource.kind, &*told[0].resource.id), ("session", "*"));
+    assert_eq!((told[0].outcome, &told[0].client), (Outcome::Success, &client()));
     assert_eq!(told[0].details["reason"], "administrator");
+    assert!(!told[0].details.contains_key("owner"), "it is nobody's in particular");
+}
+
+/// Each bucket has a stamp of its own, and the shards share them.
+#[tokio::test]
+async fn everybody_is_revoked_on_a_cluster_too() {
+    if let Some(cluster) = shared_cluster() {
+        let bench = bench(&cluster.url(), SessionConfig::default()).await;
+        everybody_is_revoked_and_can_come_back(bench).await;
+    }
 }
 
 async fn events_name_who_revoked(bench: Bench) {
@@ -382,6 +398,17 @@ async fn a_mismatch_revokes(bench: Bench) {
     let entries = bench.sink.entries();
     let revoked = entries.iter().find(|entry| entry.action == "session.revoked").unwrap();
     assert_eq!(revoked.details["reason"], "binding_mismatch");
+}
+
+async fn a_refresh_tells_an_empty_agent_from_none(bench: Bench) {
+    let agents = [None, Some(String::new())].map(|agent| Client::new(client().ip, agent));
+    for (home, other) in [(&agents[0], &agents[1]), (&agents[1], &agents[0])] {
+        let issued = bench.sessions.issue(Subject::user("alice"), home).await.unwrap();
+        let token = issued.refresh_token.expose();
+        let refused = bench.sessions.rotate(token, other).await;
+        assert_eq!(kind(refused), Some(ErrorKind::ClientMismatch));
+        bench.sessions.rotate(token, home).await.unwrap();
+    }
 }
 
 async fn a_refresh_within_the_network_fits_a_binding_to_it(bench: Bench) {

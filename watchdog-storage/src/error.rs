@@ -18,7 +18,8 @@ pub enum ErrorKind {
     CommandTimeout,
     /// The server refused the credentials or the permission.
     Denied,
-    /// The server refuses writes: out of memory, read only, loading.
+    /// The server refuses writes: out of memory, read only, loading, or handing the key over to
+    /// another shard.
     Refusing,
     /// What was asked for does not exist.
     NotFound,

@@ -151,8 +151,11 @@ impl Inner {
     /// A keyed digest of the agent, as far as sessions are bound to it.
     pub(super) fn agent_tag(&self, chain: RefreshParts, client: &Client) -> Result<[u8; 16]> {
         if self.binding().agent == AgentBinding::Exact {
-            let agent = exact_agent(client).as_bytes();
-            return self.tokens.client_tag(chain.key, b"exact agent", agent);
+            let key = chain.key;
+            return match exact_agent(client) {
+                Some(agent) => self.tokens.client_tag(key, b"exact agent", agent.as_bytes()),
+                None => self.tokens.client_tag(key, b"no agent", b""),
+            };
         }
         self.tokens.client_tag(chain.key, b"agent", agent_key(client).as_bytes())
     }

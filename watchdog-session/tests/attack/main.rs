@@ -16,5 +16,6 @@ mod lost;
 mod races;
 mod refreshes;
 mod regeneration;
+mod resharding;
 mod theft;
 mod time;

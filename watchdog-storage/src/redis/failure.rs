@@ -37,7 +37,9 @@ pub(super) fn kind(error: &ClientError) -> ErrorKind {
         | "NOREPLICAS" | "TRYAGAIN" => return ErrorKind::Refusing,
         _ => {}
     }
-    if error.details().starts_with("ERR max number of clients reached") {
+    if error.details().starts_with("ERR max number of clients reached")
+        || is_moving(error.details())
+    {
         return ErrorKind::Refusing;
     }
     match error.kind() {
@@ -68,6 +70,11 @@ fn is_refused_tls(details: &str) -> bool {
             .iter()
             .any(|refused| error.starts_with(refused))
     })
+}
+
+/// A script met a key that is on its way to another shard.
+fn is_moving(details: &str) -> bool {
+    details.starts_with("ERR ") && details.contains("cript attempted to access a non local key")
 }
 
 fn is_lost(details: &str) -> bool {
@@ -114,6 +121,12 @@ mod tests {
             ("NOREPLICAS Not enough good replicas to write.", ErrorKind::Refusing),
             ("TRYAGAIN Multiple keys request during rehashing", ErrorKind::Refusing),
             ("ERR max number of clients reached", ErrorKind::Refusing),
+            (
+                "ERR Script attempted to access a non local key in a cluster node script: 5f, on \
+                 @user_script:7.",
+                ErrorKind::Refusing,
+            ),
+            ("ASK 3999 127.0.0.1:6381", ErrorKind::Unavailable),
             ("ERR unknown command 'FOO'", ErrorKind::Unexpected),
             ("WRONGTYPE Operation against a key", ErrorKind::Unexpected),
             ("OOMPH is no code of Redis", ErrorKind::Unexpected),

@@ -25,16 +25,23 @@ if fresh.created <= lowest or fresh.created > math.max(now + LEAD, lowest + 1)
 end
 
 local all, others = load_all()
-local live, expired, evicted = {}, 0, 0
+local over, live, expired, evicted = {}, {}, 0, 0
 for _, old in ipairs(all) do
-  if old.head.created <= revoked then
-    forget(old.id)
-  elseif is_expired(old.head) then
-    forget(old.id)
+  local is_over = old.head.created <= revoked or is_expired(old.head)
+  table.insert(is_over and over or live, old)
+end
+if policy == 'used' then table.sort(live, by_use) end
+local is_refused = policy == 'reject' and #live >= limit
+local excess = is_refused and 0 or #live + 1 - limit
+for _, old in ipairs(over) do reach(data_of(old.id)) end
+for i = 1, excess do reach(data_of(live[i].id), marker_key()) end
+
+if not is_refused then redis.call('HSET', users, 's:' .. session, record) end
+for _, old in ipairs(over) do
+  forget(old.id)
+  if old.head.created > revoked then
     report('expired', old.id, old.record, old.head)
     expired = expired + 1
-  else
-    live[#live + 1] = old
   end
 end
 for name, value in pairs(others) do
@@ -42,10 +49,9 @@ for name, value in pairs(others) do
     redis.call('HDEL', users, name)
   end
 end
-if policy == 'reject' and #live >= limit then return { 'refused', now, #live, 0 } end
+if is_refused then return { 'refused', now, #live, 0 } end
 
-if policy == 'used' then table.sort(live, by_use) end
-for i = 1, #live + 1 - limit do
+for i = 1, excess do
   local old = live[i]
   if is_repeatable(old.head.created) then
     redis.call('HSET', users, 'x:' .. old.id, text(old.head.created))
@@ -56,7 +62,6 @@ for i = 1, #live + 1 - limit do
   evicted = evicted + 1
 end
 
-redis.call('HSET', users, 's:' .. session, record)
 keep_until(fresh.deadline + SLACK)
 report('issued', session, record, fresh)
 return { 'stored', now, expired, evicted }

@@ -39,7 +39,8 @@ local function report(action, id, record, head, ...)
   outbox.index = index + 1
   local room = HAS_MORE_ROOM[action] and 2 * MAX_EVENTS or MAX_EVENTS
   if redis.call('XLEN', outbox.stream) >= room then
-    redis.call('INCR', (string.gsub(outbox.stream, ':ev:({%d+})$', ':ed:%1')))
+    -- A count that is on its way to another shard misses one: no reason to stop half way.
+    redis.pcall('INCR', (string.gsub(outbox.stream, ':ev:({%d+})$', ':ed:%1')))
     return
   end
   redis.call('XADD', outbox.stream, '*', 'v', '1', 'action', action,
@@ -64,11 +65,23 @@ local function data_of(id)
   return sibling('d', true) .. ':' .. id
 end
 
+local function marker_key()
+  return sibling('rv', false)
+end
+
+-- Fails unless these derived keys can be written here; to be called before the first write. While a
+-- bucket moves to another shard its keys are on either side, and no script can take back what it
+-- wrote before it met one that is elsewhere. Asked for beside the user's own key, one that is missing
+-- is an error on both sides. For the same reason no script removes a key that it writes again.
+local function reach(...)
+  redis.call('EXISTS', users, ...)
+end
+
 -- Says what was revoked to those who check access tokens without asking.
 local function mark(what)
-  local markers = sibling('rv', false)
-  redis.call('ZREMRANGEBYSCORE', markers, '-inf', '(' .. text(now - MARKER_LIFE))
+  local markers = marker_key()
   redis.call('ZADD', markers, text(now), outbox.user .. ':' .. what)
+  redis.call('ZREMRANGEBYSCORE', markers, '-inf', '(' .. text(now - MARKER_LIFE))
   redis.call('PEXPIRE', markers, MARKER_LIFE)
 end
 
@@ -81,6 +94,7 @@ end
 -- Ends a session for good: a repeated login does not bring it back. The stamp goes first: a hash
 -- that lost its last field would lose its time to live with it.
 local function revoke(id, head)
+  reach(data_of(id), marker_key())
   if head.created > tonumber(redis.call('HGET', users, 'r') or 0) then
     redis.call('HSET', users, 'r', text(head.created))
   end
@@ -96,6 +110,7 @@ local function settle(id)
   local head = common(record)
   if head.created <= floor(held[2]) then return 'gone' end
   if not is_expired(head) then return 'alive', record, head end
+  reach(data_of(id))
   forget(id)
   report('expired', id, record, head)
   return 'expired'

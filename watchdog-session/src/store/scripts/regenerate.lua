@@ -13,6 +13,7 @@ if after.created ~= head.created
   return { 'unfit', now }
 end
 
+reach(data_of(session), data_of(successor), marker_key())
 redis.call('HSET', users, 's:' .. successor, string.sub(fresh, 1, 20)
   .. struct.pack('>I8', math.max(after.seen, head.seen)) .. string.sub(fresh, 29))
 keep_until(after.deadline + SLACK)

@@ -4,6 +4,10 @@ local reason, nonce = ARGV[5], ARGV[6]
 local all, others = load_all()
 if others.a == nonce then return { 'done', now, 0 } end
 local revoked = floor(others.e)
+reach(marker_key())
+for _, old in ipairs(all) do
+  if old.id ~= session then reach(data_of(old.id)) end
+end
 
 -- The stamps go first: a hash that lost its last field would lose its time to live with it.
 redis.call('HSET', users, 'a', nonce)

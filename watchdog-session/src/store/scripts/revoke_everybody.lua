@@ -3,6 +3,7 @@
 local LEAD = 100
 local reason, nonce, lifetime, is_reported = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1'
 local set_by = sibling('gn', false)
+reach(set_by)
 if redis.call('GET', set_by) == nonce then return { 'done', now } end
 local stamp = math.max(floor(0), now + LEAD)
 local life = math.max(lifetime + SLACK, redis.call('PTTL', KEYS[3]))

@@ -7,6 +7,7 @@ local life, record, head = settle(session)
 if life ~= 'alive' then return { life, now } end
 
 local data = data_of(session)
+reach(data)
 local held = redis.call('HMGET', data, 'v', 'n')
 local version, recent = tonumber(held[1] or 0), {}
 for at = 1, #(held[2] or ''), ENTRY_BYTES do
@@ -40,11 +41,17 @@ for at = 8, #ARGV, 4 do
   end
 end
 if count > MOST then return { 'full', now } end
+if is_cleared then
+  local stays = { v = true, n = true }
+  for at = 1, #set, 2 do stays[set[at]] = true end
+  for _, field in ipairs(redis.call('HKEYS', data)) do
+    if not stays[field] then removed[#removed + 1] = field end
+  end
+end
 
 version = version + 1
 recent[#recent + 1] = struct.pack('>c8I8I8', nonce, now, version)
 local first = math.max(1, #recent - MOST_RECENT + 1)
-if is_cleared then redis.call('UNLINK', data) end
 redis.call('HSET', data, 'v', text(version), 'n', table.concat(recent, '', first))
 if #set > 0 then redis.call('HSET', data, unpack(set)) end
 if #removed > 0 then redis.call('HDEL', data, unpack(removed)) end

@@ -1,76 +1,19 @@
-//! The same operations on the pure model and on a store: answers, records, attributes, marks and
-//! events agree, and the invariants of the model hold.
-//!
-//! The model decides again with the time that the store's answer carries, so nothing here waits
-//! and nothing depends on how fast the machine is.
-
-#![expect(clippy::unwrap_used, reason = "tests state what they expect")]
+//! One run of a plan, on a store and on the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use tokio::runtime::Runtime;
-use watchdog_session::marker::Marker;
 use watchdog_session::model::UserSessions;
 use watchdog_session::record::{Common, Header, Millis};
 use watchdog_session::store::{
     Create, Created, Event, Regenerate, Report, Revoke, RevokeAll, Rotate, Touch, Update,
 };
-use watchdog_session::testing::{Sample, events_of, outbox, random_location, time_of};
-use watchdog_session::{
-    LimitPolicy, Location, MemoryStore, RedisStore, SessionId, SessionStore, Verdict,
-};
-use watchdog_storage::redis::{Redis, RedisConfig};
-use watchdog_storage::testing::redis::{RedisServer, Reply, shared};
+use watchdog_session::testing::{Sample, events_of, random_location, time_of};
+use watchdog_session::{LimitPolicy, SessionId, SessionStore, Verdict};
 
-const NAMES: [&str; 3] = ["cart", "theme", "seen"];
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Create { slot: u8, state: State },
-    Touch { slot: u8, interval: u64 },
-    Rotate(Rotation),
-    Revoke { slot: u8 },
-    Regenerate { slot: u8, is_reauthentication: bool, is_unfit: bool },
-    RevokeAll { slot: u8, is_kept: bool },
-    RevokeEverybody,
-    Update { slot: u8, change: AttributeChange },
-    Report { slot: u8 },
-    Repeat { back: usize },
-}
-
-#[derive(Clone, Debug)]
-struct State {
-    age: u64,
-    unused: u64,
-    expired: bool,
-    generation: u32,
-    rotated_age: u64,
-    grace_used: u16,
-    newer_version: bool,
-    flags: u8,
-}
-
-#[derive(Clone, Debug)]
-struct Rotation {
-    slot: u8,
-    generation: u32,
-    stranger: u8,
-    family: u8,
-    grace: u64,
-    rotate: bool,
-    made: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-struct AttributeChange {
-    names: BTreeMap<usize, Option<u8>>,
-    clear: bool,
-    /// Expect what stands, something else, or nothing; of the whole, and of each attribute.
-    whole: Option<bool>,
-    each: Option<bool>,
-}
+use crate::engine::Engine;
+use crate::plan::{AttributeChange, NAMES, Operation, Plan, Rotation, State};
 
 #[derive(Clone)]
 enum Call {
@@ -82,113 +25,6 @@ enum Call {
     RevokeAll(RevokeAll),
     Update(Update),
     Report(Report),
-}
-
-#[derive(Clone, Debug)]
-struct Plan {
-    limit: u32,
-    policy: LimitPolicy,
-    operations: Vec<Operation>,
-}
-
-fn pick<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> impl Strategy<Value = T> + use<T> {
-    prop::sample::select(values.to_vec())
-}
-
-fn state() -> impl Strategy<Value = State> {
-    let lineage = (0..6_u32, pick(&[0, 5000, 12_000, 20_000]), pick(&[0, 63, 64]));
-    (
-        pick(&[0, 0, 1, 2000, 90_000]),
-        pick(&[0, 0, 1, 5000]),
-        prop::bool::weighted(0.1),
-        lineage,
-        prop::bool::weighted(0.05),
-        pick(&[0, 0, 2, 4, 6, 0xf8]),
-    )
-        .prop_map(|(age, unused, expired, lineage, newer_version, flags)| {
-            let (generation, rotated_age, grace_used) = lineage;
-            State {
-                age,
-                unused,
-                expired,
-                generation,
-                rotated_age,
-                grace_used,
-                newer_version,
-                flags,
-            }
-        })
-}
-
-fn rotation() -> impl Strategy<Value = Rotation> {
-    (
-        0..4_u8,
-        0..16_u32,
-        pick(&[0, 0, 0, 1, 2, 3, 4]),
-        pick(&[0, 4, 6]),
-        pick(&[0, 10_000, 10_000]),
-        prop::bool::weighted(0.9),
-        prop::option::of(pick(&[0, 100, 5_000, 9_000, 30_000])),
-    )
-        .prop_map(|(slot, generation, stranger, family, grace, rotate, made)| Rotation {
-            slot,
-            generation,
-            stranger,
-            family,
-            grace,
-            rotate,
-            made,
-        })
-}
-
-fn attribute_change() -> impl Strategy<Value = AttributeChange> {
-    (
-        prop::collection::btree_map(0..NAMES.len(), prop::option::of(any::<u8>()), 0..3),
-        prop::bool::weighted(0.1),
-        prop::option::weighted(0.2, any::<bool>()),
-        prop::option::weighted(0.5, prop::bool::weighted(0.8)),
-    )
-        .prop_map(|(names, clear, whole, each)| AttributeChange { names, clear, whole, each })
-}
-
-fn plan() -> impl Strategy<Value = Plan> {
-    let slot = || 0..4_u8;
-    let one = prop_oneof![
-        6 => (slot(), state()).prop_map(|(slot, state)| Operation::Create { slot, state }),
-        2 => (slot(), pick(&[0, 1_000_000]))
-            .prop_map(|(slot, interval)| Operation::Touch { slot, interval }),
-        8 => rotation().prop_map(Operation::Rotate),
-        2 => slot().prop_map(|slot| Operation::Revoke { slot }),
-        3 => (slot(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(
-            |(slot, is_reauthentication, is_unfit)| {
-                Operation::Regenerate { slot, is_reauthentication, is_unfit }
-            }
-        ),
-        1 => (slot(), any::<bool>())
-            .prop_map(|(slot, is_kept)| Operation::RevokeAll { slot, is_kept }),
-        1 => Just(Operation::RevokeEverybody),
-        6 => (slot(), attribute_change())
-            .prop_map(|(slot, change)| Operation::Update { slot, change }),
-        1 => slot().prop_map(|slot| Operation::Report { slot }),
-        5 => (0..6_usize).prop_map(|back| Operation::Repeat { back }),
-    ];
-    let policy =
-        pick(&[LimitPolicy::EvictOldest, LimitPolicy::EvictLeastRecentlyUsed, LimitPolicy::Reject]);
-    (1..4_u32, policy, prop::collection::vec(one, 1..40))
-        .prop_map(|(limit, policy, operations)| Plan { limit, policy, operations })
-}
-
-/// What the test knows of the engine beyond the port.
-trait Engine {
-    /// A store that has not heard anything yet.
-    fn store(&self, runtime: &Runtime) -> Arc<dyn SessionStore>;
-
-    /// Revokes everybody in one bucket only, up to a time, and gives a store that knows it.
-    fn stamp(&self, runtime: &Runtime, bucket: u16, up_to: Millis)
-    -> Option<Arc<dyn SessionStore>>;
-
-    /// The marks of a user.
-    fn markers(&self, location: Location) -> Option<BTreeMap<Marker, Millis>>;
 }
 
 struct Run<'a> {
@@ -409,7 +245,7 @@ impl Run<'_> {
     }
 }
 
-fn agree(engine: &dyn Engine, runtime: &Runtime, plan: &Plan) {
+pub(crate) fn agree(engine: &dyn Engine, runtime: &Runtime, plan: &Plan) {
     let store = engine.store(runtime);
     let location = random_location();
     let now = runtime.block_on(time_of(&*store));
@@ -438,109 +274,4 @@ fn agree(engine: &dyn Engine, runtime: &Runtime, plan: &Plan) {
     if let Some(markers) = engine.markers(location) {
         assert_eq!(markers, run.model.markers);
     }
-}
-
-fn check(engine: &dyn Engine, cases: u32) {
-    let runtime = Runtime::new().unwrap();
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(plan in plan())| agree(engine, &runtime, &plan));
-}
-
-/// 20 times as many with `WD_TEST_LONG=1`.
-#[expect(clippy::disallowed_methods, reason = "how long to test is no setting of the SDK")]
-fn cases(few: u32) -> u32 {
-    if std::env::var_os("WD_TEST_LONG").is_some() { 20 * few } else { few }
-}
-
-struct Memory;
-
-impl Engine for Memory {
-    fn store(&self, _: &Runtime) -> Arc<dyn SessionStore> {
-        Arc::new(MemoryStore::new())
-    }
-
-    /// The memory store has one stamp for all, and sets it ahead.
-    fn stamp(&self, _: &Runtime, _: u16, _: Millis) -> Option<Arc<dyn SessionStore>> {
-        None
-    }
-
-    fn markers(&self, _: Location) -> Option<BTreeMap<Marker, Millis>> {
-        None
-    }
-}
-
-struct OnRedis<'a> {
-    server: &'a RedisServer,
-    redis: Redis,
-}
-
-impl OnRedis<'_> {
-    fn key(&self, kind: &str, bucket: u16) -> String {
-        self.redis.keys().key(kind, &bucket.to_string(), &[]).to_string()
-    }
-}
-
-impl Engine for OnRedis<'_> {
-    fn store(&self, _: &Runtime) -> Arc<dyn SessionStore> {
-        Arc::new(RedisStore::new(self.redis.clone()))
-    }
-
-    fn stamp(
-        &self,
-        runtime: &Runtime,
-        bucket: u16,
-        up_to: Millis,
-    ) -> Option<Arc<dyn SessionStore>> {
-        self.server.command(&["SET", &self.key("g", bucket), &up_to.to_string()]);
-        Some(self.store(runtime))
-    }
-
-    fn markers(&self, location: Location) -> Option<BTreeMap<Marker, Millis>> {
-        let key = self.key("rv", location.bucket);
-        let Reply::List(found) = self.server.command(&["ZRANGE", &key, "0", "-1", "WITHSCORES"])
-        else {
-            return None;
-        };
-        let marks = found.chunks(2).filter_map(|pair| {
-            let (user, marker) = Marker::parse(pair[0].text()).unwrap();
-            (user == location.user).then(|| (marker, pair[1].text().parse().unwrap()))
-        });
-        Some(marks.collect())
-    }
-}
-
-#[test]
-fn the_memory_store_does_what_the_model_says() {
-    check(&Memory, cases(500));
-}
-
-#[test]
-fn the_scripts_do_what_the_model_says() {
-    let Some(server) = shared() else { return };
-    let runtime = Runtime::new().unwrap();
-    let mut config = RedisConfig::from_url(&server.url()).unwrap();
-    config.key_prefix = format!("model-{}", SessionId::random().unwrap());
-    let redis = runtime.block_on(Redis::connect(&config)).unwrap();
-    check(&OnRedis { server, redis }, cases(100));
-}
-
-/// The memory store revokes everybody in all buckets at once; the model says what that does.
-#[test]
-fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
-    use watchdog_session::model::Everybody;
-    use watchdog_session::store::RevokeEverybody;
-
-    let mut everybody = Everybody::default();
-    let request = RevokeEverybody {
-        reason: "administrator",
-        lifetime: 1,
-        nonce: [1; 8],
-        outbox: Some(outbox()),
-    };
-    let (_, events) = everybody.revoke(&request, 1000);
-    assert_eq!((everybody.not_before, events.len()), (1100, 1));
-    let (_, events) = everybody.revoke(&request, 2000);
-    assert_eq!((everybody.not_before, events.len()), (1100, 0));
-    everybody.revoke(&RevokeEverybody { nonce: [2; 8], ..request.clone() }, 500);
-    assert_eq!(everybody.not_before, 1100);
 }

@@ -1,0 +1,70 @@
+//! The same operations on the pure model and on a store: answers, records, attributes, marks and
+//! events agree, and the invariants of the model hold.
+//!
+//! The model decides again with the time that the store's answer carries, so nothing here waits
+//! and nothing depends on how fast the machine is.
+
+#![expect(clippy::unwrap_used, reason = "tests state what they expect")]
+
+mod engine;
+mod plan;
+mod run;
+
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+use watchdog_session::SessionId;
+use watchdog_session::testing::outbox;
+use watchdog_storage::redis::{Redis, RedisConfig};
+use watchdog_storage::testing::redis::shared;
+
+use crate::engine::{Engine, Memory, OnRedis};
+use crate::plan::plan;
+use crate::run::agree;
+
+fn check(engine: &dyn Engine, cases: u32) {
+    let runtime = Runtime::new().unwrap();
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(plan in plan())| agree(engine, &runtime, &plan));
+}
+
+/// 20 times as many with `WD_TEST_LONG=1`.
+#[expect(clippy::disallowed_methods, reason = "how long to test is no setting of the SDK")]
+fn cases(few: u32) -> u32 {
+    if std::env::var_os("WD_TEST_LONG").is_some() { 20 * few } else { few }
+}
+
+#[test]
+fn the_memory_store_does_what_the_model_says() {
+    check(&Memory, cases(500));
+}
+
+#[test]
+fn the_scripts_do_what_the_model_says() {
+    let Some(server) = shared() else { return };
+    let runtime = Runtime::new().unwrap();
+    let mut config = RedisConfig::from_url(&server.url()).unwrap();
+    config.key_prefix = format!("model-{}", SessionId::random().unwrap());
+    let redis = runtime.block_on(Redis::connect(&config)).unwrap();
+    check(&OnRedis { server, redis }, cases(100));
+}
+
+/// The memory store revokes everybody in all buckets at once; the model says what that does.
+#[test]
+fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
+    use watchdog_session::model::Everybody;
+    use watchdog_session::store::RevokeEverybody;
+
+    let mut everybody = Everybody::default();
+    let request = RevokeEverybody {
+        reason: "administrator",
+        lifetime: 1,
+        nonce: [1; 8],
+        outbox: Some(outbox()),
+    };
+    let (_, events) = everybody.revoke(&request, 1000);
+    assert_eq!((everybody.not_before, events.len()), (1100, 1));
+    let (_, events) = everybody.revoke(&request, 2000);
+    assert_eq!((everybody.not_before, events.len()), (1100, 0));
+    everybody.revoke(&RevokeEverybody { nonce: [2; 8], ..request.clone() }, 500);
+    assert_eq!(everybody.not_before, 1100);
+}
