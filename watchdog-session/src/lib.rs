@@ -46,7 +46,7 @@
 //! | thief in the same network with the same browser family within 10 s | gets the same successor; found out when the other one uses the replaced token after the grace period |
 //! | lost reply to a refresh, then no connection for longer than the grace period | the honest session is revoked: the old token looks stolen; raise the grace up to 60 s |
 //! | failover that lost up to 8 rotations | repaired, with an event; beyond that the token is refused |
-//! | failover that lost a revocation | the session lives on: revoke again |
+//! | failover that lost a revocation | asserted again by the process that made it, as soon as that is connected to the new primary: if it lives, and made it at most 60 s before the connection was lost (its last 4096). It refuses the session itself all the while; other processes may accept it until then |
 //! | concurrent limit | never exceeded, at any instant a reader sees; counted per `SECRET_KEY` while one is rotated |
 //! | idle timeout | up to `max(60 s, timeout/30)` early, never late by more than an answer of Redis takes |
 //! | revoked session | refused at once; an access token lives on for at most its 300 s |
@@ -97,6 +97,7 @@ mod config;
 mod error;
 mod event;
 mod health;
+mod journal;
 pub mod marker;
 pub mod model;
 mod place;

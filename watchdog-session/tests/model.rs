@@ -26,16 +26,40 @@ const NAMES: [&str; 3] = ["cart", "theme", "seen"];
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Create { slot: u8, state: State },
-    Touch { slot: u8, interval: u64 },
+    Create {
+        slot: u8,
+        state: State,
+    },
+    Touch {
+        slot: u8,
+        interval: u64,
+    },
     Rotate(Rotation),
-    Revoke { slot: u8 },
-    Regenerate { slot: u8, is_reauthentication: bool, is_unfit: bool },
-    RevokeAll { slot: u8, is_kept: bool },
+    Revoke {
+        slot: u8,
+    },
+    Regenerate {
+        slot: u8,
+        is_reauthentication: bool,
+        is_unfit: bool,
+    },
+    /// `back`: asserted again, up to so long ago.
+    RevokeAll {
+        slot: u8,
+        is_kept: bool,
+        back: Option<u64>,
+    },
     RevokeEverybody,
-    Update { slot: u8, change: AttributeChange },
-    Report { slot: u8 },
-    Repeat { back: usize },
+    Update {
+        slot: u8,
+        change: AttributeChange,
+    },
+    Report {
+        slot: u8,
+    },
+    Repeat {
+        back: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -162,8 +186,8 @@ fn plan() -> impl Strategy<Value = Plan> {
                 Operation::Regenerate { slot, is_reauthentication, is_unfit }
             }
         ),
-        1 => (slot(), any::<bool>())
-            .prop_map(|(slot, is_kept)| Operation::RevokeAll { slot, is_kept }),
+        2 => (slot(), any::<bool>(), prop::option::of(pick(&[0, 1, 1000, 3000])))
+            .prop_map(|(slot, is_kept, back)| Operation::RevokeAll { slot, is_kept, back }),
         1 => Just(Operation::RevokeEverybody),
         6 => (slot(), attribute_change())
             .prop_map(|(slot, change)| Operation::Update { slot, change }),
@@ -229,11 +253,11 @@ impl Run<'_> {
             Operation::Regenerate { slot, is_reauthentication, is_unfit } => {
                 self.regeneration(*slot, *is_reauthentication, *is_unfit)
             }
-            Operation::RevokeAll { slot, is_kept: true } => {
-                Call::RevokeAll(self.slot(*slot).revoke_others())
-            }
-            Operation::RevokeAll { slot, is_kept: false } => {
-                Call::RevokeAll(self.slot(*slot).revoke_all())
+            Operation::RevokeAll { slot, is_kept, back } => {
+                let slot = self.slot(*slot);
+                let call = if *is_kept { slot.revoke_others() } else { slot.revoke_all() };
+                let up_to = back.map(|back| self.now() - back);
+                Call::RevokeAll(RevokeAll { up_to, ..call })
             }
             Operation::Update { slot, change } => Call::Update(self.update(*slot, change)),
         };
@@ -527,6 +551,7 @@ fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
         reason: "administrator",
         lifetime: 1,
         nonce: [1; 8],
+        up_to: None,
         outbox: Some(outbox()),
     };
     let (_, events) = everybody.revoke(&request, 1000);
@@ -535,4 +560,12 @@ fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
     assert_eq!((everybody.not_before, events.len()), (1100, 0));
     everybody.revoke(&RevokeEverybody { nonce: [2; 8], ..request.clone() }, 500);
     assert_eq!(everybody.not_before, 1100);
+    // Asserted again: once where it was lost, and never back.
+    let again = |up_to| RevokeEverybody { up_to: Some(up_to), ..request.clone() };
+    for (up_to, events, stands) in
+        [(1100, 0, 1100), (900, 0, 1100), (1200, 1, 1200), (1200, 0, 1200)]
+    {
+        let (answer, told) = everybody.revoke(&again(up_to), 9000);
+        assert_eq!((everybody.not_before, told.len(), answer.up_to), (stands, events, stands));
+    }
 }
