@@ -349,11 +349,7 @@ impl Inner {
         #[cfg(feature = "redis")]
         self.check_revocations(&checked)?;
         let location = checked.location();
-        let locations = location.map_or_else(|| self.locator.all(checked.user()), |it| vec![it]);
-        for location in locations {
-            let place = Place { location, session: checked.session() };
-            self.refuse_ended(&place, checked.issued_at_ms())?;
-        }
+        self.refuse_ended_access(&checked)?;
         let claims = checked.claims;
         let auth_time = timestamp(claims.auth_time.saturating_mul(1000));
         let facts = Facts {

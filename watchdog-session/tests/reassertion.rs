@@ -12,10 +12,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use watchdog_core::KeyRing;
 use watchdog_core::testing::RecordingSink;
+use watchdog_session::store::RevokeEverybody;
+use watchdog_session::testing::{Sample, events_of, outbox, time_of};
 use watchdog_session::{
-    Client, ErrorKind, Issued, MismatchAction, Regeneration, Revocation, RevokeReason,
-    SessionConfig, Sessions, Subject,
+    Client, ErrorKind, Issued, Location, MismatchAction, RedisStore, Regeneration, Revocation,
+    RevokeReason, SessionConfig, SessionId, SessionStore, Sessions, Subject,
 };
+use watchdog_storage::redis::{Redis, RedisConfig};
+use watchdog_storage::testing::redis::shared;
 
 use replicated::Replicated;
 
@@ -324,4 +328,40 @@ async fn the_task_ends_with_the_sessions() {
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(store.revocations(), calls);
     assert_eq!(Arc::strong_count(&store), 1, "somebody keeps it");
+}
+
+/// What one bucket after the other is told: asserted again, the end of everybody's sessions spares who
+/// came later, and changes nothing where nothing was lost.
+#[tokio::test]
+async fn the_end_of_everybody_asserted_again_spares_later_sessions() {
+    let Some(server) = shared() else { return };
+    let mut config = RedisConfig::from_url(&server.url()).unwrap();
+    config.key_prefix = format!("again-{}", SessionId::random().unwrap());
+    let store = RedisStore::new(Redis::connect(&config).await.unwrap());
+    let now = time_of(&store).await;
+    let location = Location { bucket: 0, user: [0; 16] };
+    let [old, later] = [20, 10].map(|age| Sample::new(location, now).older_by(age));
+    for sample in [&old, &later] {
+        store.create(&sample.create(9)).await.unwrap();
+    }
+    let (reason, lifetime, nonce) = ("administrator", 1_000, [7; 8]);
+    let again = |up_to| {
+        let outbox = Some(outbox());
+        RevokeEverybody { reason, lifetime, nonce, up_to: Some(up_to), outbox }
+    };
+    for up_to in [now - 20, now - 20, now - 30] {
+        let revoked = store.revoke_everybody(&again(up_to)).await.unwrap();
+        assert_eq!(revoked.up_to, now - 20);
+        let reading = store.read(&old.place).await.unwrap();
+        assert_eq!(reading.not_before, now - 20);
+    }
+    let told = events_of(&store, location).await;
+    let told = told.iter().filter(|event| event.action == "everybody_revoked");
+    assert_eq!(told.count(), 1);
+    // A call of its own, with the same mark, is no repeat of these.
+    let first = RevokeEverybody { up_to: None, ..again(0) };
+    let revoked = store.revoke_everybody(&first).await.unwrap();
+    assert!(revoked.up_to > now && revoked.up_to <= revoked.now + 100, "{revoked:?}");
+    let repeated = store.revoke_everybody(&first).await.unwrap();
+    assert_eq!(repeated.up_to, revoked.up_to);
 }
