@@ -349,7 +349,6 @@ impl Inner {
         #[cfg(feature = "redis")]
         self.check_revocations(&checked)?;
         let location = checked.location();
-        self.refuse_ended_access(&checked)?;
         let claims = checked.claims;
         let auth_time = timestamp(claims.auth_time.saturating_mul(1000));
         let facts = Facts {

@@ -60,13 +60,13 @@ impl Bench {
         self.one.issue(Subject::user(user), &client()).await.unwrap()
     }
 
-    /// How `sessions` take the three tokens.
-    async fn fate(sessions: &Sessions, issued: &Issued) -> [Option<ErrorKind>; 3] {
+    /// How `sessions` take session token and refresh token. The access token lives on: there is no
+    /// feed of revocations here.
+    async fn fate(sessions: &Sessions, issued: &Issued) -> [Option<ErrorKind>; 2] {
         let kind = |error: watchdog_session::Error| error.kind();
         [
             sessions.authenticate(issued.session_token.expose(), &client()).await.err().map(kind),
             sessions.rotate(issued.refresh_token.expose(), &client()).await.err().map(kind),
-            sessions.authenticate_access(issued.access_token.expose()).err().map(kind),
         ]
     }
 
@@ -78,7 +78,7 @@ impl Bench {
     /// The primary dies with all that its replica does not have; the session comes back, and this
     /// process does not take it: neither before its connection is made anew nor after.
     async fn loses_and_regains(&self, issued: &Issued) {
-        let gone = [Some(ErrorKind::Gone); 3];
+        let gone = [Some(ErrorKind::Gone); 2];
         assert_eq!(Self::fate(&self.one, issued).await, gone);
         self.store.fail_over();
         assert!(self.is_alive_at_the_store(issued).await, "nothing was lost");
@@ -117,9 +117,9 @@ async fn the_sessions_of_a_user_are_revoked_again_and_later_ones_live() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     for ended in [&first, &second] {
         assert!(!bench.is_alive_at_the_store(ended).await);
-        assert_eq!(Bench::fate(&bench.one, ended).await, [Some(ErrorKind::Gone); 3]);
+        assert_eq!(Bench::fate(&bench.one, ended).await, [Some(ErrorKind::Gone); 2]);
     }
-    assert_eq!(Bench::fate(&bench.one, &later).await, [None; 3]);
+    assert_eq!(Bench::fate(&bench.one, &later).await, [None; 2]);
     assert!(bench.is_alive_at_the_store(&later).await);
 }
 
@@ -137,7 +137,7 @@ async fn the_other_sessions_of_a_user_are_revoked_again() {
     let exchange = Regeneration::privilege_change();
     let next = bench.other.regenerate(&session, exchange, &client()).await.unwrap();
     bench.loses_nothing_more(&ended).await;
-    assert_eq!(Bench::fate(&bench.one, &next).await, [None; 3]);
+    assert_eq!(Bench::fate(&bench.one, &next).await, [None; 2]);
 }
 
 impl Bench {
@@ -214,7 +214,7 @@ async fn on_a_store_that_lost_nothing_nothing_changes() {
     bench.one.deliver_events().await.unwrap();
     assert_eq!(bench.store.revocations(), calls + 6, "each is asserted twice");
     assert_eq!(bench.sink.entries().len(), before);
-    assert_eq!(Bench::fate(&bench.one, &later).await, [None; 3]);
+    assert_eq!(Bench::fate(&bench.one, &later).await, [None; 2]);
     assert!(!bench.is_alive_at_the_store(&kept).await);
 }
 
@@ -249,7 +249,7 @@ async fn an_outage_of_an_hour_does_not_let_a_revocation_be_forgotten() {
     bench.store.reconnect();
     tokio::time::sleep(Duration::from_secs(3600)).await;
     bench.store.set_reachable(true);
-    assert_eq!(Bench::fate(&bench.one, &issued).await, [Some(ErrorKind::Gone); 3]);
+    assert_eq!(Bench::fate(&bench.one, &issued).await, [Some(ErrorKind::Gone); 2]);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(!bench.is_alive_at_the_store(&issued).await);
 }
@@ -300,7 +300,7 @@ async fn an_unknown_id_is_not_remembered() {
     bench.store.reconnect();
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(bench.store.revocations(), 1);
-    assert_eq!(Bench::fate(&bench.one, &issued).await, [None; 3]);
+    assert_eq!(Bench::fate(&bench.one, &issued).await, [None; 2]);
 }
 
 /// A revocation that failed is not remembered: the caller has the error.
@@ -312,7 +312,7 @@ async fn a_revocation_that_failed_is_not_remembered() {
     let error = bench.one.revoke(&issued.session, REASON).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     bench.store.set_reachable(true);
-    assert_eq!(Bench::fate(&bench.one, &issued).await, [None; 3]);
+    assert_eq!(Bench::fate(&bench.one, &issued).await, [None; 2]);
 }
 
 #[tokio::test(start_paused = true)]

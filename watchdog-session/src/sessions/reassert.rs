@@ -6,7 +6,6 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::{Inner, gone};
-use crate::access::AccessClaims;
 use crate::error::{ErrorKind, Result};
 use crate::event::EventKeys;
 use crate::journal::{Assertion, Cause, Ended, Journal};
@@ -83,12 +82,8 @@ impl Reassertion {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        !self.has_entries.load(Ordering::Acquire)
-    }
-
     fn covers(&self, place: &Place, created_at: Millis) -> bool {
-        !self.is_empty()
+        self.has_entries.load(Ordering::Acquire)
             && self.journal.read().unwrap_or_else(PoisonError::into_inner).covers(place, created_at)
     }
 
@@ -223,21 +218,5 @@ impl Inner {
             Some(reassertion) if reassertion.covers(place, created_at) => Err(gone()),
             _ => Ok(()),
         }
-    }
-
-    /// Refuses an access token of what this process has ended. One of the release before does not
-    /// say where: under a secret that is being rotated a user has several locations.
-    pub(super) fn refuse_ended_access(&self, claims: &AccessClaims) -> Result<()> {
-        if self.reassertion.as_ref().is_none_or(|reassertion| reassertion.is_empty()) {
-            return Ok(());
-        }
-        let locations = match claims.location() {
-            Some(location) => vec![location],
-            None => self.locator.all(claims.user()),
-        };
-        locations.into_iter().try_for_each(|location| {
-            let place = Place { location, session: claims.session() };
-            self.refuse_ended(&place, claims.issued_at_ms())
-        })
     }
 }
