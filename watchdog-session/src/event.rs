@@ -43,13 +43,18 @@ impl EventKeys {
         by: Option<&Actor>,
         now: Millis,
     ) -> Result<Outbox> {
-        let mut random = [0; 10];
-        fill_random(&mut random)?;
-        let seed = *uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_bytes();
+        let seed = seed(now)?;
         let user_agent = client.user_agent.as_deref().map(|agent| cut(agent).to_owned());
         let caller = Caller { client: Client::new(client.ip, user_agent), by: by.cloned() };
         let caller = serde_json::to_vec(&caller)
             .map_err(|error| Error::new(ErrorKind::Internal, "client").with_source(error))?;
+        Ok(Outbox { seed, client: self.clients.seal(&seed, &caller)? })
+    }
+
+    /// What a call carried, for another call about the same.
+    pub(crate) fn renewed(&self, outbox: &Outbox, now: Millis) -> Result<Outbox> {
+        let caller = self.clients.open(&outbox.seed, &outbox.client)?;
+        let seed = seed(now)?;
         Ok(Outbox { seed, client: self.clients.seal(&seed, &caller)? })
     }
 
@@ -84,6 +89,12 @@ impl EventKeys {
         }
         entry
     }
+}
+
+fn seed(now: Millis) -> Result<[u8; 16]> {
+    let mut random = [0; 10];
+    fill_random(&mut random)?;
+    Ok(*uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_bytes())
 }
 
 /// From where a call came, and by whom, as it is sealed into its events. Releases that know no `by`

@@ -47,7 +47,7 @@
 //! | lost reply to a refresh | never theft within the grace period; without connection for longer the honest session is revoked: raise the grace up to 60 s | `a_lost_reply_is_never_taken_for_theft` |
 //! | refresh that hangs on its way for up to 10 s and arrives after a later one | [`ErrorKind::Conflict`]; the session lives on | `t11_a_call_that_arrives_after_its_caller_went_on_is_no_theft` |
 //! | failover that lost up to 8 rotations | repaired, with an event; beyond that the token is refused | `a_token_ahead_of_the_store_repairs_it_up_to_a_distance` |
-//! | failover that lost a revocation | the session lives on: revoke again | |
+//! | failover that lost a revocation | asserted again by the process that made it, as soon as that is connected to the new primary: if it lives, and made it at most 60 s before the connection was lost (its last 4096). It refuses the session itself all the while; other processes may accept it until then | `t22_a_revocation_lost_in_a_cluster_failover_is_asserted_again`, `t22_a_revocation_lost_in_a_sentinel_failover_is_asserted_again` |
 //! | concurrent limit | never exceeded, at any instant a reader sees; counted per `SECRET_KEY` while one is rotated | `parallel_logins_never_exceed_the_limit` |
 //! | idle timeout | up to `max(60 s, timeout/30)` early, never late by more than an answer of Redis takes | `use_is_noted_and_an_idle_session_ends_by_the_servers_clock` |
 //! | absolute lifetime | moved by nothing but a new authentication | `a_busy_session_ends_at_its_absolute_deadline` |
@@ -107,6 +107,7 @@ mod config;
 mod error;
 mod event;
 mod health;
+mod journal;
 pub mod marker;
 pub mod model;
 mod place;

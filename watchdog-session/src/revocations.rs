@@ -49,7 +49,7 @@ pub enum Standing {
 ///
 /// # Limits
 ///
-/// - A failover that lost a revocation loses its marker, too.
+/// - A failover that lost a revocation loses its marker, too, until it is asserted again.
 /// - When more than 4096 sessions of one bucket were revoked within the hour, the latest count;
 ///   tokens older than those are unknown.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ mod csrf;
 mod deny;
 mod fresh;
 mod issue;
+mod reassert;
 mod regenerate;
 #[cfg(feature = "redis")]
 mod revoked;
@@ -32,6 +33,7 @@ use crate::config::SessionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKeys, timestamp};
 use crate::health::SessionHealth;
+use crate::journal::Ended;
 use crate::place::{Locator, Place, SessionId};
 use crate::pump::Pump;
 use crate::record::{Identity, Millis};
@@ -43,6 +45,7 @@ use crate::token::{AccessToken, TokenKeys};
 use attributes::AttributeKeys;
 use bound::Mismatches;
 use csrf::CsrfKeys;
+use reassert::Reassertion;
 
 pub use attributes::{Attributes, Changes};
 pub use builder::Builder;
@@ -77,6 +80,8 @@ struct Inner {
     /// Sessions whose use is being noted just now.
     touching: Mutex<HashSet<SessionId>>,
     mismatches: Mismatches,
+    /// `None` for stores that lose nothing.
+    reassertion: Option<Arc<Reassertion>>,
 }
 
 impl Sessions {
@@ -260,12 +265,20 @@ impl Inner {
         Waking { pump: self.pump.as_ref(), bucket }
     }
 
+    /// Ends a session that somebody has shown to be theirs, or that was.
     async fn revoke(&self, place: Place, why: &Revocation, client: &Client) -> Result<bool> {
+        let (request, was) = self.end(place, why, client).await?;
+        // Also when it was gone: the answer to a first try may have been lost.
+        self.note_ended(Ended::Session(place), request.reason, request.outbox);
+        Ok(was == Life::Alive)
+    }
+
+    async fn end(&self, place: Place, why: &Revocation, client: &Client) -> Result<(Revoke, Life)> {
         let outbox = self.outbox_by(client, why.by.as_ref())?;
         let request = Revoke { place, reason: why.reason.as_str(), outbox };
         let _waking = self.waking(place.location.bucket);
         let revoked = self.store.revoke(&request).await?;
-        Ok(revoked.was == Life::Alive)
+        Ok((request, revoked.was))
     }
 
     async fn find_and_revoke(
@@ -276,7 +289,11 @@ impl Inner {
         client: &Client,
     ) -> Result<bool> {
         for location in self.locator.all(user) {
-            if self.revoke(Place { location, session }, why, client).await? {
+            let place = Place { location, session };
+            let (request, was) = self.end(place, why, client).await?;
+            // An id that nobody has would take the room of another in the journal.
+            if was == Life::Alive {
+                self.note_ended(Ended::Session(place), request.reason, request.outbox);
                 return Ok(true);
             }
         }

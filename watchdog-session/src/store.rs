@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use watchdog_core::health::CheckReport;
 
 use crate::config::LimitPolicy;
@@ -133,6 +134,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// and there is nothing to gain by keeping what it says.
     fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
         let _ = to;
+        None
+    }
+
+    /// Counts how often connections were made anew: what was acknowledged before may be lost then,
+    /// and is asserted again. `None` where nothing that was acknowledged is ever lost.
+    fn reconnections(&self) -> Option<watch::Receiver<u64>> {
         None
     }
 

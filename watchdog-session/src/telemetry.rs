@@ -24,6 +24,8 @@ const DENIED: &str = "watchdog_session_denied_total";
 const TOSSED: &str = "watchdog_session_cookie_duplicates_total";
 
 const UNKNOWN: &str = "watchdog_session_revocations_unknown_total";
+const REASSERTED: &str = "watchdog_session_reassertions_total";
+const FORGOTTEN: &str = "watchdog_session_journal_dropped_total";
 const CACHE: &str = "watchdog_session_cache_lookups_total";
 const CACHE_EMPTIED: &str = "watchdog_session_cache_emptied_total";
 
@@ -36,6 +38,12 @@ pub(crate) fn describe() {
     describe_counter!(EXPIRED, Unit::Count, "Expired sessions removed at a login");
     describe_counter!(EVICTED, Unit::Count, "Sessions evicted by the concurrent limit");
     describe_counter!(UNKNOWN, Unit::Count, "Access tokens nobody could say were not revoked");
+    describe_counter!(
+        REASSERTED,
+        Unit::Count,
+        "Revocations asserted again, by outcome: held, lost, unavailable, failed"
+    );
+    describe_counter!(FORGOTTEN, Unit::Count, "Revocations that found no room in the journal");
     describe_counter!(CACHE, Unit::Count, "Lookups in the local cache, by outcome: hit, miss");
     describe_counter!(CACHE_EMPTIED, Unit::Count, "Times the local cache was emptied on doubt");
     describe_counter!(EVENTS, Unit::Count, "Session events offered to the audit sink, by outcome");
@@ -122,6 +130,14 @@ pub(crate) fn dropped(events: u64) {
 #[cfg(feature = "redis")]
 pub(crate) fn revocation_unknown() {
     counter!(UNKNOWN).increment(1);
+}
+
+pub(crate) fn reasserted(outcome: &'static str) {
+    counter!(REASSERTED, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn journal_dropped() {
+    counter!(FORGOTTEN).increment(1);
 }
 
 pub(crate) fn cache_lookup(outcome: &'static str) {

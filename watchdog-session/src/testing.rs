@@ -82,6 +82,7 @@ macro_rules! session_store_tests {
             an_unfit_successor_changes_nothing
             all_sessions_of_a_user_end_at_once
             all_sessions_but_one_end
+            an_end_asserted_again_spares_later_sessions
             a_list_has_all_records_of_a_user
             only_of_a_living_session_is_anything_reported
             grace_follows_a_host_to_its_other_address_family
@@ -264,6 +265,7 @@ impl Sample {
             except: None,
             reason: "administrator",
             nonce: nonce(),
+            up_to: None,
             outbox: Some(outbox()),
         }
     }

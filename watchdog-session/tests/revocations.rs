@@ -310,3 +310,23 @@ async fn silence_is_not_taken_for_no_revocations() {
     server.resume();
     eventually("it is accepted again", SOON, async || check(&verifier, &living) == Ok(())).await;
 }
+
+/// A failover that loses a revocation loses its marker too: the process that revoked needs none.
+#[tokio::test(flavor = "multi_thread")]
+async fn t23_who_revoked_refuses_without_the_marker() {
+    let Some(server) = shared() else { return };
+    let deployment = Deployment::new(&server.url()).await;
+    let own = deployment.verifier(&server.url()).await;
+    let issued = deployment.issue().await;
+    assert_eq!(check(&own, &issued), Ok(()));
+    assert!(own.revoke(&issued.session, RevokeReason::Logout).await.unwrap());
+    let key = deployment.redis.keys().key("rv", &Deployment::location(&issued).0, &[]);
+    server.command(&["DEL", &key.to_string()]);
+    // Whoever begins now knows nothing of it.
+    let other = deployment.verifier(&server.url()).await;
+    eventually("the token is taken", Duration::from_secs(5), async || {
+        check(&other, &issued) == Ok(())
+    })
+    .await;
+    assert_eq!(check(&own, &issued), Err(ErrorKind::Gone));
+}

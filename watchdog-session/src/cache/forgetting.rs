@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use watchdog_core::health::CheckReport;
 
 use super::shelf::Shelf;
@@ -143,6 +144,10 @@ impl SessionStore for Forgetting {
 
     fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
         self.store.track(to)
+    }
+
+    fn reconnections(&self) -> Option<watch::Receiver<u64>> {
+        self.store.reconnections()
     }
 
     async fn check(&self) -> CheckReport {

@@ -11,16 +11,25 @@ impl UserSessions {
         let session = request.except.unwrap_or(SessionId::from_bytes([0; 16]));
         let place = Place { location: request.location, session };
         let mut log = Log::new(place, request.outbox.as_ref(), now);
-        if self.swept_by == Some(request.nonce) {
-            return log.with(RevokedAll { now, sessions: 0 });
+        if request.up_to.is_none() && self.swept_by == Some(request.nonce) {
+            let (up_to, singly) = (self.not_before, Vec::new());
+            return log.with(RevokedAll { now, sessions: 0, up_to, singly });
         }
+        let stands = self.not_before;
+        let up_to = match request.except {
+            None => stands.max(request.up_to.unwrap_or(now)),
+            Some(_) => stands,
+        };
+        let mut is_changed = request.up_to.is_none() || up_to > stands;
         self.records.retain(|_, record| Common::decode(record).is_some());
-        let mut sessions = 0;
+        let (mut sessions, mut singly) = (0, Vec::new());
         for (common, session) in self.by(LimitPolicy::EvictOldest) {
-            if Some(session) == request.except {
+            let is_later = request.up_to.is_some_and(|up_to| common.created_at > up_to);
+            if Some(session) == request.except || is_later {
                 continue;
             }
             let Some(record) = self.forget(session) else { continue };
+            is_changed = true;
             if common.created_at <= self.floor() {
                 continue;
             }
@@ -29,19 +38,26 @@ impl UserSessions {
                 continue;
             }
             self.revoked = self.revoked.max(common.created_at);
-            if request.except.is_some() {
+            if request.except.is_some() || request.up_to.is_some() {
                 self.mark(Marker::Session(session), now);
+            }
+            if request.except.is_some() || common.created_at > up_to {
+                singly.push(session);
             }
             log.add("revoked", session, &record, &[("reason", request.reason.to_owned())]);
             sessions += 1;
         }
-        if request.except.is_none() {
-            self.not_before = self.not_before.max(now);
-            self.mark(Marker::User { up_to: now }, now);
+        if request.except.is_none() && (request.up_to.is_none() || up_to > stands) {
+            self.not_before = up_to;
+            self.mark(Marker::User { up_to: request.up_to.unwrap_or(now) }, now);
         }
-        self.swept_by = Some(request.nonce);
-        self.expires_at = self.expires_at.max(now.saturating_add(SLACK));
-        log.with(RevokedAll { now, sessions })
+        if request.up_to.is_none() {
+            self.swept_by = Some(request.nonce);
+        }
+        if is_changed {
+            self.expires_at = self.expires_at.max(now.saturating_add(SLACK));
+        }
+        log.with(RevokedAll { now, sessions, up_to, singly })
     }
 }
 
@@ -60,12 +76,16 @@ impl Everybody {
         let location = Location { bucket: 0, user: [0; 16] };
         let session = SessionId::from_bytes([0; 16]);
         let mut log = Log::new(Place { location, session }, request.outbox.as_ref(), now);
-        if self.set_by != Some(request.nonce) {
-            self.set_by = Some(request.nonce);
-            self.not_before = self.not_before.max(now.saturating_add(LEAD));
+        let is_due = match request.up_to {
+            Some(up_to) => up_to > self.not_before,
+            None => self.set_by.replace(request.nonce) != Some(request.nonce),
+        };
+        if is_due {
+            let stamp = request.up_to.unwrap_or(now.saturating_add(LEAD));
+            self.not_before = self.not_before.max(stamp);
             let details = [("reason", request.reason.to_owned())];
             log.add("everybody_revoked", session, &[], &details);
         }
-        log.with(EverybodyRevoked { now })
+        log.with(EverybodyRevoked { now, up_to: self.not_before })
     }
 }

@@ -39,6 +39,7 @@ impl Inner {
             None => self.known(token).await?,
         };
         let Known { place, facts, common } = known;
+        self.refuse_ended(&place, common.created_at)?;
         if common.is_expired(now) {
             self.settle_expiry(place, client, usage).await?;
         }

@@ -7,6 +7,8 @@ use watchdog_core::{AuditSink, Clock, KeyRing, SystemClock};
 use super::attributes::AttributeKeys;
 use super::bound::Mismatches;
 use super::csrf::CsrfKeys;
+use super::issue::millis;
+use super::reassert::Reassertion;
 use super::{Inner, Sessions};
 use crate::access::AccessKeys;
 use crate::cache::LocalCache;
@@ -149,6 +151,8 @@ impl<'a> Builder<'a> {
             .clone()
             .map(|sink| Pump::new(Arc::clone(&store), sink, Arc::clone(&events), takeover))
             .map(Arc::new);
+        let lifetime = millis(self.config.max_lifetime);
+        let reassertion = Reassertion::new(&store, &events, pump.as_ref(), lifetime);
         let inner = Inner {
             locator: Locator::new(&self.keys.secret)?,
             tokens: TokenKeys::new(&self.keys.secret)?,
@@ -166,6 +170,7 @@ impl<'a> Builder<'a> {
             csrf: CsrfKeys::new(&self.keys.secret)?,
             touching: Mutex::new(HashSet::new()),
             mismatches: Mismatches::default(),
+            reassertion,
         };
         Ok(Sessions { inner: Arc::new(inner) })
     }

@@ -7,6 +7,7 @@ use super::issue::millis;
 use super::{Inner, Sessions};
 use crate::error::Result;
 use crate::event::timestamp;
+use crate::journal::Ended;
 use crate::place::{Location, Place, SessionId};
 use crate::record::{Header, Identity, Millis, sealed_part};
 use crate::session::{Revocation, Session, SessionSummary};
@@ -99,10 +100,20 @@ impl Inner {
                 except,
                 reason: why.reason.as_str(),
                 nonce: nonce()?,
+                up_to: None,
                 outbox: self.outbox_by(client, why.by.as_ref())?,
             };
             let _waking = self.waking(location.bucket);
             let revoked = self.store.revoke_all(&request).await?;
+            let (reason, outbox) = (request.reason, request.outbox);
+            for session in revoked.singly {
+                let place = Place { location, session };
+                self.note_ended(Ended::Session(place), reason, outbox.clone());
+            }
+            if except.is_none() {
+                let up_to = revoked.up_to;
+                self.note_ended(Ended::User { location, up_to }, reason, outbox);
+            }
             sessions = sessions.saturating_add(revoked.sessions);
         }
         Ok(sessions)
@@ -113,10 +124,12 @@ impl Inner {
             reason: why.reason.as_str(),
             lifetime: millis(self.config.max_lifetime),
             nonce: nonce()?,
+            up_to: None,
             outbox: self.outbox_by(client, why.by.as_ref())?,
         };
         let _waking = self.waking(0);
-        self.store.revoke_everybody(&request).await?;
+        let up_to = self.store.revoke_everybody(&request).await?.up_to;
+        self.note_ended(Ended::Everybody { up_to }, request.reason, request.outbox);
         Ok(())
     }
 

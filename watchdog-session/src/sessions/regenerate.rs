@@ -6,6 +6,7 @@ use super::issue::millis;
 use super::{Inner, Sessions, gone};
 use crate::client::cut;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Ended;
 use crate::record::{Identity, Millis};
 use crate::session::{Credential, Issued, Regeneration, Session};
 use crate::store::{Regenerate, RegenerateOutcome};
@@ -55,6 +56,7 @@ impl Inner {
         if session.is_step_up_required() && !regeneration.is_reauthentication {
             return Err(step_up_required());
         }
+        self.refuse_ended(&place, millis_of(session.created_at()))?;
         let now = self.now();
         let last_seen =
             if regeneration.is_reauthentication { now } else { millis_of(session.last_seen()) };
@@ -69,7 +71,10 @@ impl Inner {
         let _waking = self.waking(place.location.bucket);
         let regenerated = self.store.regenerate(&request).await?;
         match regenerated.outcome {
-            RegenerateOutcome::Done => self.issued(draft, client, regenerated.now),
+            RegenerateOutcome::Done => {
+                self.note_ended(Ended::Session(place), "regenerated", request.outbox);
+                self.issued(draft, client, regenerated.now)
+            }
             RegenerateOutcome::Gone => Err(gone()),
             RegenerateOutcome::Expired => {
                 Err(Error::new(ErrorKind::Expired, "session has expired"))

@@ -7,6 +7,7 @@ use super::{Inner, gone};
 use crate::client::family;
 use crate::config::{AgentBinding, IpBinding};
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Ended;
 use crate::place::Place;
 use crate::record::{Header, Identity, Millis, sealed_part};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules, Verdict};
@@ -20,6 +21,7 @@ impl Inner {
         let parts = self.tokens.refresh_parts(refresh_token)?;
         let successor = self.tokens.successor(&parts)?;
         let place = parts.place;
+        self.refuse_ended(&place, Millis::MAX)?;
         let mut request = Rotate {
             place,
             presented: self.presented(parts, successor, client)?,
@@ -35,8 +37,12 @@ impl Inner {
             reply = self.store.rotate(&request).await?;
         }
         telemetry::verdict(reply.verdict);
+        if reply.verdict == Verdict::Reuse {
+            self.note_ended(Ended::Session(place), "reuse", request.outbox);
+        }
         let record = reply.record.ok_or_else(|| refusal(reply.verdict))?;
         let header = Header::decode(&record)?;
+        self.refuse_ended(&place, header.common.created_at)?;
         let identity =
             Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
         let session = self.session(place, identity, header.common.last_seen, client);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use watchdog_core::health::CheckReport;
 use watchdog_core::{Clock, SystemClock};
 use watchdog_storage::redis::{Arg, Key, Redis, Script, Value};
@@ -299,6 +300,10 @@ impl SessionStore for RedisStore {
 
     fn track(&self, to: Arc<dyn SessionChanges>) -> Option<Box<dyn ChangeTracking>> {
         Some(changes::track(&self.redis, to))
+    }
+
+    fn reconnections(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.redis.reconnections())
     }
 
     async fn check(&self) -> CheckReport {

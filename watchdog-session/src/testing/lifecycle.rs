@@ -3,7 +3,7 @@ use super::{Sample, events_of, random_location, time_of};
 use crate::config::LimitPolicy;
 use crate::record::Header;
 use crate::rotation::Verdict;
-use crate::store::{Create, Created, Life, RegenerateOutcome, SessionStore};
+use crate::store::{Create, Created, Life, RegenerateOutcome, RevokeAll, SessionStore};
 
 async fn lives(store: &dyn SessionStore, sample: &Sample) -> bool {
     let reading = store.read(&sample.place).await.unwrap();
@@ -171,6 +171,40 @@ pub async fn all_sessions_but_one_end(store: &dyn SessionStore) {
     assert!(matches!(store.create(&other.create(9)).await.unwrap(), Created::Skewed { .. }));
     let wanted = ["issued", "issued", "issued", "revoked", "expired"];
     assert_eq!(actions(store, &kept).await, wanted);
+}
+
+/// Asserted again, the end of all sessions spares who came later, and changes nothing where nothing
+/// was lost.
+pub async fn an_end_asserted_again_spares_later_sessions(store: &dyn SessionStore) {
+    let (location, now) = (random_location(), time_of(store).await);
+    let [old, lost, later] = [30, 20, 10].map(|age| Sample::new(location, now).older_by(age));
+    for sample in [&old, &lost, &later] {
+        stored(store, sample).await;
+    }
+    // As on a replica that never heard of the first call.
+    let again = RevokeAll { up_to: Some(now - 20), ..old.revoke_all() };
+    let revoked = store.revoke_all(&again).await.unwrap();
+    assert_eq!((revoked.sessions, revoked.up_to, &*revoked.singly), (2, now - 20, &[][..]));
+    for _ in 0..2 {
+        let revoked = store.revoke_all(&again).await.unwrap();
+        assert_eq!((revoked.sessions, revoked.up_to), (0, now - 20));
+    }
+    let earlier = RevokeAll { up_to: Some(now - 25), ..old.revoke_all() };
+    assert_eq!(store.revoke_all(&earlier).await.unwrap().up_to, now - 20);
+    assert_eq!((lives(store, &lost).await, lives(store, &later).await), (false, true));
+    assert!(matches!(store.create(&lost.create(9)).await.unwrap(), Created::Skewed { .. }));
+    let wanted = ["issued", "issued", "issued", "revoked", "revoked"];
+    assert_eq!(actions(store, &later).await, wanted);
+    // Of all but one, those that no stamp tells of are named.
+    let kept = Sample::new(location, time_of(store).await);
+    stored(store, &kept).await;
+    let others = store.revoke_all(&kept.revoke_others()).await.unwrap();
+    assert_eq!((others.sessions, others.singly), (1, vec![later.place.session]));
+    // A later call of its own is not taken for a repeat.
+    let all = kept.revoke_all();
+    assert_eq!(store.revoke_all(&all).await.unwrap().sessions, 1);
+    store.revoke_all(&again).await.unwrap();
+    assert_eq!(store.revoke_all(&all).await.unwrap().sessions, 0);
 }
 
 /// The records of a user, and nobody else's.

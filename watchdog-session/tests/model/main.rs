@@ -59,6 +59,7 @@ fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
         reason: "administrator",
         lifetime: 1,
         nonce: [1; 8],
+        up_to: None,
         outbox: Some(outbox()),
     };
     let (_, events) = everybody.revoke(&request, 1000);
@@ -67,4 +68,12 @@ fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
     assert_eq!((everybody.not_before, events.len()), (1100, 0));
     everybody.revoke(&RevokeEverybody { nonce: [2; 8], ..request.clone() }, 500);
     assert_eq!(everybody.not_before, 1100);
+    // Asserted again: once where it was lost, and never back.
+    let again = |up_to| RevokeEverybody { up_to: Some(up_to), ..request.clone() };
+    for (up_to, events, stands) in
+        [(1100, 0, 1100), (900, 0, 1100), (1200, 1, 1200), (1200, 0, 1200)]
+    {
+        let (answer, told) = everybody.revoke(&again(up_to), 9000);
+        assert_eq!((everybody.not_before, told.len(), answer.up_to), (stands, events, stands));
+    }
 }

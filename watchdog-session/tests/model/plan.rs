@@ -9,16 +9,40 @@ pub(crate) const NAMES: [&str; 3] = ["cart", "theme", "seen"];
 
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Create { slot: u8, state: State },
-    Touch { slot: u8, interval: u64 },
+    Create {
+        slot: u8,
+        state: State,
+    },
+    Touch {
+        slot: u8,
+        interval: u64,
+    },
     Rotate(Rotation),
-    Revoke { slot: u8 },
-    Regenerate { slot: u8, is_reauthentication: bool, is_unfit: bool },
-    RevokeAll { slot: u8, is_kept: bool },
+    Revoke {
+        slot: u8,
+    },
+    Regenerate {
+        slot: u8,
+        is_reauthentication: bool,
+        is_unfit: bool,
+    },
+    /// `back`: asserted again, up to so long ago.
+    RevokeAll {
+        slot: u8,
+        is_kept: bool,
+        back: Option<u64>,
+    },
     RevokeEverybody,
-    Update { slot: u8, change: AttributeChange },
-    Report { slot: u8 },
-    Repeat { back: usize },
+    Update {
+        slot: u8,
+        change: AttributeChange,
+    },
+    Report {
+        slot: u8,
+    },
+    Repeat {
+        back: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -135,8 +159,8 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
                 Operation::Regenerate { slot, is_reauthentication, is_unfit }
             }
         ),
-        1 => (slot(), any::<bool>())
-            .prop_map(|(slot, is_kept)| Operation::RevokeAll { slot, is_kept }),
+        2 => (slot(), any::<bool>(), prop::option::of(pick(&[0, 1, 1000, 3000])))
+            .prop_map(|(slot, is_kept, back)| Operation::RevokeAll { slot, is_kept, back }),
         1 => Just(Operation::RevokeEverybody),
         6 => (slot(), attribute_change())
             .prop_map(|(slot, change)| Operation::Update { slot, change }),

@@ -67,11 +67,11 @@ impl Run<'_> {
             Operation::Regenerate { slot, is_reauthentication, is_unfit } => {
                 self.regeneration(*slot, *is_reauthentication, *is_unfit)
             }
-            Operation::RevokeAll { slot, is_kept: true } => {
-                Call::RevokeAll(self.slot(*slot).revoke_others())
-            }
-            Operation::RevokeAll { slot, is_kept: false } => {
-                Call::RevokeAll(self.slot(*slot).revoke_all())
+            Operation::RevokeAll { slot, is_kept, back } => {
+                let slot = self.slot(*slot);
+                let call = if *is_kept { slot.revoke_others() } else { slot.revoke_all() };
+                let up_to = back.map(|back| self.now() - back);
+                Call::RevokeAll(RevokeAll { up_to, ..call })
             }
             Operation::Update { slot, change } => Call::Update(self.update(*slot, change)),
         };

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use watchdog_storage::redis::Arg;
+use watchdog_storage::redis::{Arg, Value};
 
 use super::reply::unexpected;
 use super::script::{REVOKE_ALL, REVOKE_EVERYBODY};
@@ -19,11 +19,19 @@ const MOST_STAMPS: usize = 64;
 impl RedisStore {
     pub(super) async fn revoke_all_by_script(&self, request: &RevokeAll) -> Result<RevokedAll> {
         let except = request.except.map(|session| session.to_string()).unwrap_or_default();
-        let more = [request.reason.into(), Arg::Bytes(&request.nonce)];
+        let more = [request.reason.into(), Arg::Bytes(&request.nonce), or_empty(request.up_to)];
         let outbox = request.outbox.as_ref();
         let reply = self.run(&REVOKE_ALL, request.location, &except, outbox, &more).await?;
         match &*reply.word {
-            "done" => Ok(RevokedAll { now: reply.now, sessions: reply.number(0)? }),
+            "done" => Ok(RevokedAll {
+                now: reply.now,
+                sessions: reply.number(0)?,
+                up_to: reply.number(1)?,
+                singly: reply.rest[2..]
+                    .iter()
+                    .map(|id| session_of(id).ok_or_else(|| reply.unexpected()))
+                    .collect::<Result<_>>()?,
+            }),
             _ => Err(reply.unexpected()),
         }
     }
@@ -51,25 +59,31 @@ impl RedisStore {
         request: &RevokeEverybody,
     ) -> Result<EverybodyRevoked> {
         let mut stamping = JoinSet::new();
-        let mut latest = 0;
+        let (mut now, mut up_to) = (0, Millis::MAX);
+        let mut hear = |stamped: std::result::Result<Result<_>, _>| {
+            let stamped: EverybodyRevoked = stamped.map_err(ended_early)??;
+            now = stamped.now.max(now);
+            up_to = stamped.up_to.min(up_to);
+            Ok::<_, Error>(())
+        };
         for bucket in 0..BUCKETS {
             if stamping.len() >= MOST_STAMPS
                 && let Some(stamped) = stamping.join_next().await
             {
-                latest = latest.max(stamped.map_err(ended_early)??);
+                hear(stamped)?;
             }
             let (store, request) = (self.clone(), request.clone());
             stamping.spawn(async move { store.stamp(bucket, &request).await });
         }
         while let Some(stamped) = stamping.join_next().await {
-            latest = latest.max(stamped.map_err(ended_early)??);
+            hear(stamped)?;
         }
         // Until then another process may go by what it knew.
         tokio::time::sleep(Duration::from_millis(GLOBAL_STALENESS)).await;
-        Ok(EverybodyRevoked { now: latest })
+        Ok(EverybodyRevoked { now, up_to })
     }
 
-    async fn stamp(&self, bucket: u16, request: &RevokeEverybody) -> Result<Millis> {
+    async fn stamp(&self, bucket: u16, request: &RevokeEverybody) -> Result<EverybodyRevoked> {
         let location = Location { bucket, user: [0; 16] };
         let session = SessionId::from_bytes([0; 16]).to_string();
         let more = [
@@ -77,14 +91,25 @@ impl RedisStore {
             Arg::Bytes(&request.nonce),
             millis(request.lifetime),
             Arg::Integer((bucket == 0).into()),
+            or_empty(request.up_to),
         ];
         let outbox = request.outbox.as_ref();
         let reply = self.run(&REVOKE_EVERYBODY, location, &session, outbox, &more).await?;
         match &*reply.word {
-            "done" => Ok(reply.now),
+            "done" => Ok(EverybodyRevoked { now: reply.now, up_to: reply.number(0)? }),
             _ => Err(unexpected(REVOKE_EVERYBODY.name())),
         }
     }
+}
+
+/// A time, or nothing as an empty text.
+fn or_empty(time: Option<Millis>) -> Arg<'static> {
+    time.map_or(Arg::Bytes(b""), millis)
+}
+
+fn session_of(id: &Value) -> Option<SessionId> {
+    let Value::Bytes(id) = id else { return None };
+    std::str::from_utf8(id).ok()?.parse().ok()
 }
 
 fn ended_early(error: tokio::task::JoinError) -> Error {
