@@ -14,7 +14,7 @@
 //! | `wd:ev:{b}` | stream | events on their way to the audit log | each until it is acknowledged |
 //! | `wd:ed:{b}` | string | how many events found no room in the stream | until an event tells it |
 //! | `wd:rv:{b}` | sorted set | marks of revocation | an hour after the last one |
-//! | `wd:g:{b}` | string | stamp: sessions of everybody created up to then are revoked | the longest absolute lifetime + 60 s, never shortened |
+//! | `wd:g:{b}` | string | stamp: sessions of everybody created up to then are revoked | ten years of 365 days (the longest absolute lifetime there is) + 60 s, never shortened |
 //! | `wd:gn:{b}` | string | mark of the call that set the stamp | 60 s |
 //!
 //! All keys of one call share the tag `{b}`. Scripts are given the hash, the stream and the stamp;
