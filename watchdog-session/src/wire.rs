@@ -33,7 +33,8 @@
 //! data; the session id is the first of those that this session succeeds by regeneration.
 //!
 //! A mark of revocation is a member `user:session` (both in hexadecimal), or `user:*:stamp` for all
-//! that was issued to the user up to a stamp in ms; its score is the server's time of the
+//! that was issued to the user up to a stamp in ms, beside which a session that was created or seen
+//! later than that has a mark of its own; its score is the server's time of the
 //! revocation in ms. Each write removes those older than an hour, which no access token outlives.
 //! Expiry writes none.
 //!

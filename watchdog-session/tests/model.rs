@@ -41,7 +41,8 @@ enum Operation {
 #[derive(Clone, Debug)]
 struct State {
     age: u64,
-    unused: u64,
+    /// How long ago it was used; negative after a failover to a slower clock.
+    unused: i64,
     expired: bool,
     generation: u32,
     rotated_age: u64,
@@ -97,7 +98,7 @@ fn state() -> impl Strategy<Value = State> {
     let lineage = (0..6_u32, pick(&[0, 5000, 12_000, 20_000]), pick(&[0, 63, 64]));
     (
         pick(&[0, 0, 1, 2000, 90_000]),
-        pick(&[0, 0, 1, 5000]),
+        pick(&[0, 0, 1, 5000, -60_000]),
         prop::bool::weighted(0.1),
         lineage,
         prop::bool::weighted(0.05),
@@ -255,7 +256,8 @@ impl Run<'_> {
         let location = self.slot(slot).place.location;
         let mut sample = Sample::new(location, now).older_by(state.age);
         sample = sample.rotated(state.generation, state.rotated_age);
-        sample.header.common.last_seen -= state.unused;
+        let seen = &mut sample.header.common.last_seen;
+        *seen = seen.saturating_add_signed(-state.unused);
         if state.expired {
             sample = sample.expired();
         }
@@ -535,4 +537,27 @@ fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
     assert_eq!((everybody.not_before, events.len()), (1100, 0));
     everybody.revoke(&RevokeEverybody { nonce: [2; 8], ..request.clone() }, 500);
     assert_eq!(everybody.not_before, 1100);
+}
+
+/// After a failover to a slower clock there are access tokens issued later than now: the mark that
+/// names a time does not reach them.
+#[test]
+fn all_sessions_end_by_name_too_when_they_are_ahead_of_the_clock() {
+    const NOW: Millis = 1_700_000_000_000;
+    let location = random_location();
+    let [on_time, created_ahead, mut seen_ahead] =
+        [NOW, NOW + 100, NOW].map(|created| Sample::new(location, created));
+    seen_ahead.header.common.last_seen = NOW + 60_000;
+    let mut user = UserSessions::default();
+    for sample in [&on_time, &created_ahead, &seen_ahead] {
+        let (created, _) = user.create(&sample.create(5), NOW);
+        assert!(matches!(created, Created::Stored { .. }), "{created:?}");
+    }
+    user.revoke_all(&on_time.revoke_all(), NOW);
+    let wanted = [
+        Marker::Session(created_ahead.place.session),
+        Marker::Session(seen_ahead.place.session),
+        Marker::User { up_to: NOW },
+    ];
+    assert_eq!(user.markers, wanted.into_iter().map(|marker| (marker, NOW)).collect());
 }
