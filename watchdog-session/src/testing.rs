@@ -56,6 +56,7 @@ macro_rules! session_store_tests {
             a_creation_time_that_is_off_is_refused
             a_repeated_create_does_not_bring_back_what_was_revoked
             a_repeated_create_does_not_bring_back_what_was_evicted
+            marks_of_evicted_sessions_have_a_bound
             use_is_noted_once_an_interval
             an_expired_session_is_removed_by_whoever_finds_it
             a_rotation_replaces_the_token

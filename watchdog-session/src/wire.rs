@@ -23,7 +23,8 @@
 //! Fields of the hash: `s:` and the session id in 32 hexadecimal digits → record; `e` → not-before
 //! stamp: sessions created up to then are revoked; `r` → latest creation time of any session
 //! revoked so far: a login up to then is not stored; `x:` and a session id → creation time of an
-//! evicted session: a repeat of its login, up to 10 s late, stores nothing; `a` → mark (8) of the
+//! evicted session, the newest 256: a repeat of its login, up to 10 s late, stores nothing (the
+//! creation time of a mark beyond them goes into `r`); `a` → mark (8) of the
 //! last call that revoked all sessions or all but one. Stamps are milliseconds in decimal.
 //!
 //! Fields of the attributes: `v` → version of the whole, in decimal; `a:` and the name → version
