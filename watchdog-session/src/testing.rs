@@ -80,6 +80,7 @@ macro_rules! session_store_tests {
             a_regenerated_session_takes_the_place_of_the_old
             only_a_living_session_is_regenerated
             an_unfit_successor_changes_nothing
+            a_successor_seen_in_the_future_changes_nothing
             all_sessions_of_a_user_end_at_once
             all_sessions_but_one_end
             a_list_has_all_records_of_a_user
