@@ -50,6 +50,9 @@ pub const SLACK: Millis = 60_000;
 /// set so far ahead.
 pub const LEAD: Millis = 100;
 
+/// Most evicted sessions that are remembered: a storm of logins of one user fills no store.
+pub const MAX_EVICTED: usize = 256;
+
 pub use attribute::AttributeSet;
 pub use bulk::Everybody;
 
@@ -114,6 +117,7 @@ impl UserSessions {
             return log.with(Created::Refused { now, held });
         }
         let evicted = self.evict(request, is_repeatable, now, &mut log);
+        self.bound_evicted();
         self.records.insert(session, request.record.clone());
         self.expires_at = self.expires_at.max(common.absolute_deadline.saturating_add(SLACK));
         log.add("issued", session, &request.record, &[]);
@@ -258,6 +262,19 @@ impl UserSessions {
             }
         }
         evicted
+    }
+
+    /// Drops the oldest marks of evicted sessions. A login whose mark goes comes back with another
+    /// time, or not at all.
+    fn bound_evicted(&mut self) {
+        let beyond = self.evicted.len().saturating_sub(MAX_EVICTED);
+        let mut marks: Vec<_> =
+            self.evicted.iter().map(|(&session, &created)| (created, session)).collect();
+        marks.sort_unstable();
+        for (created, session) in marks.into_iter().take(beyond) {
+            self.evicted.remove(&session);
+            self.revoked = self.revoked.max(created);
+        }
     }
 
     /// All sessions, in the order in which a policy ends them.

@@ -64,12 +64,23 @@ impl From<Role> for String {
 }
 
 /// Who acts: a user with roles, and how that was proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Principal {
     user: String,
     roles: Vec<Role>,
     credential: Credential,
     session: SessionId,
+}
+
+/// Without the user.
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("roles", &self.roles)
+            .field("credential", &self.credential)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Principal {

@@ -213,7 +213,7 @@ pub(crate) fn sealed_part(record: &[u8]) -> &[u8] {
 }
 
 /// Whom a session belongs to, and the times that nobody may change. Sealed into the record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     #[serde(rename = "u")]
     pub(crate) user: String,
@@ -239,6 +239,19 @@ pub(crate) struct Identity {
     /// The first of the sessions that this one succeeds, unless it succeeds none.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<SessionId>,
+}
+
+/// Times, roles and ids of sessions: no user, no client, no label.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("roles", &self.roles)
+            .field("created_at", &self.created_at)
+            .field("absolute_deadline", &self.absolute_deadline)
+            .field("auth_time", &self.auth_time)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Identity {
@@ -364,6 +377,17 @@ pub(crate) mod tests {
     fn place(session: u8) -> Place {
         let location = Location { bucket: 1, user: [1; 16] };
         Place { location, session: SessionId::from_bytes([session; 16]) }
+    }
+
+    #[test]
+    fn an_identity_is_shown_without_its_person() {
+        let identity = identity();
+        let shown = format!("{identity:?} {:?}", identity.clone().into_facts(place(1)));
+        let label = identity.label.clone().unwrap_or_else(|| "no label".to_owned());
+        for secret in [&identity.user, identity.user_agent.as_ref().unwrap(), &label] {
+            assert!(!shown.contains(&secret[..]), "{secret} in {shown}");
+        }
+        assert!(!shown.contains(&identity.ip.unwrap().to_string()), "{shown}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod regeneration;
 mod revocation;
 mod summary;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub const MAX_LABEL_BYTES: usize = 64;
 pub(crate) type Roles = Vec<String>;
 
 /// Whom a session is issued to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Subject {
     pub(crate) user: String,
     pub(crate) roles: Roles,
@@ -88,6 +89,16 @@ impl Subject {
     }
 }
 
+/// Without the user and the label: what is logged is nobody's business.
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject")
+            .field("roles", &self.roles)
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a session was recognised by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,7 +112,7 @@ pub enum Credential {
 /// A session that somebody proved to hold.
 ///
 /// A clone shares what is known of it and costs next to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Session {
     facts: Arc<Facts>,
     last_seen: Millis,
@@ -112,7 +123,7 @@ pub struct Session {
 }
 
 /// What is known of a session, whoever presents it and whenever.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) id: SessionId,
     pub(crate) user: String,
@@ -129,6 +140,31 @@ pub(crate) struct Facts {
     pub(crate) origin: Option<SessionId>,
     /// The client of its login; unknown from an access token.
     pub(crate) issued_to: Client,
+}
+
+/// Id, times and roles, and of no person anything.
+impl fmt::Debug for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Facts")
+            .field("id", &self.id)
+            .field("roles", &self.roles)
+            .field("created_at", &self.created_at)
+            .field("auth_time", &self.auth_time)
+            .field("expires_at", &self.expires_at)
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("facts", &self.facts)
+            .field("last_seen", &self.last_seen())
+            .field("credential", &self.credential)
+            .field("is_step_up_required", &self.is_step_up_required)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {

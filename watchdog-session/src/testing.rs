@@ -56,6 +56,7 @@ macro_rules! session_store_tests {
             a_creation_time_that_is_off_is_refused
             a_repeated_create_does_not_bring_back_what_was_revoked
             a_repeated_create_does_not_bring_back_what_was_evicted
+            marks_of_evicted_sessions_have_a_bound
             use_is_noted_once_an_interval
             an_expired_session_is_removed_by_whoever_finds_it
             a_rotation_replaces_the_token
@@ -80,6 +81,7 @@ macro_rules! session_store_tests {
             a_regenerated_session_takes_the_place_of_the_old
             only_a_living_session_is_regenerated
             an_unfit_successor_changes_nothing
+            a_successor_seen_in_the_future_changes_nothing
             all_sessions_of_a_user_end_at_once
             all_sessions_but_one_end
             an_end_asserted_again_spares_later_sessions

@@ -40,7 +40,7 @@
 //! | no token, or two cookies of the name | 401 `missing` | stays |
 //! | token forged, session over | 401 `invalid`, `expired` | deleted |
 //! | another client than the session is bound to | 401 `invalid` | stays |
-//! | authenticated too long ago ([`WebSessions::require_fresh`]) | 401 `step_up_required` (RFC 9470) | stays |
+//! | authenticated too long ago, or by an access token ([`WebSessions::require_fresh`]) | 401 `step_up_required` (RFC 9470) | stays |
 //! | none of the roles ([`WebSessions::require_role`]) | 403 `forbidden`, and an audit entry | stays |
 //! | no CSRF token ([`WebSessions::csrf`]) | 403 `csrf` | stays |
 //! | the store does not answer | 503 `unavailable` | stays |
@@ -156,7 +156,7 @@ impl WebSessions {
     }
 
     /// A layer for routes that need an authentication at most `max_age` ago: 401
-    /// `step_up_required` without (RFC 9470).
+    /// `step_up_required` without (RFC 9470). No access token passes.
     pub fn require_fresh(&self, max_age: Duration) -> Guard {
         Guard::fresh(max_age)
     }

@@ -14,7 +14,7 @@
 //! | `wd:ev:{b}` | stream | events on their way to the audit log | each until it is acknowledged |
 //! | `wd:ed:{b}` | string | how many events found no room in the stream | until an event tells it |
 //! | `wd:rv:{b}` | sorted set | marks of revocation | an hour after the last one |
-//! | `wd:g:{b}` | string | stamp: sessions of everybody created up to then are revoked | the longest absolute lifetime + 60 s, never shortened |
+//! | `wd:g:{b}` | string | stamp: sessions of everybody created up to then are revoked | ten years of 365 days (the longest absolute lifetime there is) + 60 s, never shortened |
 //! | `wd:gn:{b}` | string | mark of the call that set the stamp | 60 s |
 //!
 //! All keys of one call share the tag `{b}`. Scripts are given the hash, the stream and the stamp;
@@ -23,7 +23,8 @@
 //! Fields of the hash: `s:` and the session id in 32 hexadecimal digits → record; `e` → not-before
 //! stamp: sessions created up to then are revoked; `r` → latest creation time of any session
 //! revoked so far: a login up to then is not stored; `x:` and a session id → creation time of an
-//! evicted session: a repeat of its login, up to 10 s late, stores nothing; `a` → mark (8) of the
+//! evicted session, the newest 256: a repeat of its login, up to 10 s late, stores nothing (the
+//! creation time of a mark beyond them goes into `r`); `a` → mark (8) of the
 //! last call that revoked all sessions or all but one. Stamps are milliseconds in decimal.
 //!
 //! Fields of the attributes: `v` → version of the whole, in decimal; `a:` and the name → version
@@ -33,7 +34,8 @@
 //! data; the session id is the first of those that this session succeeds by regeneration.
 //!
 //! A mark of revocation is a member `user:session` (both in hexadecimal), or `user:*:stamp` for all
-//! that was issued to the user up to a stamp in ms; its score is the server's time of the
+//! that was issued to the user up to a stamp in ms, beside which a session that was created or seen
+//! later than that has a mark of its own; its score is the server's time of the
 //! revocation in ms. Each write removes those older than an hour, which no access token outlives.
 //! Expiry writes none.
 //!

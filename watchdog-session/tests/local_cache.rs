@@ -113,6 +113,26 @@ async fn a_session_checked_again_costs_no_command_until_it_changes() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ClientMismatch);
 }
 
+/// Attributes and reports of a living session leave its record as it was.
+#[tokio::test]
+async fn an_attribute_does_not_make_the_cache_forget_its_session() {
+    if !is_available() {
+        return;
+    }
+    let server = RedisServer::start();
+    let sessions = Pair::new().caching(&server.url()).await;
+    let issued = issue(&sessions).await;
+    until_cached(&sessions, &issued, &server).await;
+    sessions.insert(&issued.session, "cart", &1).await.unwrap();
+    let before = server.calls()["hmget"];
+    check(&sessions, &issued).await.unwrap();
+    assert_eq!(server.calls()["hmget"], before);
+    sessions.revoke(&issued.session, RevokeReason::Logout).await.unwrap();
+    let late = sessions.insert(&issued.session, "cart", &2).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Gone);
+    assert_eq!(check(&sessions, &issued).await, Err(ErrorKind::Gone));
+}
+
 #[tokio::test]
 async fn a_process_reads_what_it_wrote() {
     let Some(server) = shared() else { return };

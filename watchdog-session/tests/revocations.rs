@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests state what they expect")]
 #![expect(clippy::print_stdout, reason = "the measured times are worth reading")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use watchdog_core::{KeyRing, SystemClock};
@@ -329,4 +329,55 @@ async fn t23_who_revoked_refuses_without_the_marker() {
     })
     .await;
     assert_eq!(check(&own, &issued), Err(ErrorKind::Gone));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn count(&self, what: &str) -> usize {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(what).count()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A user of Redis who may not read the marks: whoever operates it is told, and not 1024 times.
+#[tokio::test]
+async fn a_refused_reading_is_a_warning_once() {
+    if !is_available() {
+        return;
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+    let rules = ["--user", "app", "on", ">secret", "~*", "&*", "+@all", "-zrevrange"];
+    let server = RedisServer::start_with(&rules);
+    let mut config = RedisConfig::from_url(&server.url()).unwrap();
+    config.username = Some("app".to_owned());
+    config.password = Some(watchdog_core::Secret::new("secret".to_owned()));
+    let redis = Redis::connect(&config).await.unwrap();
+    let connecting = tokio::spawn(async move { Revocations::connect(&redis).await });
+    eventually("all buckets were refused", SOON, async || log.count("cannot be read") >= 1024)
+        .await;
+    assert_eq!(log.count(" WARN watchdog_session::revocations"), 1);
+    assert_eq!(server.command(&["ACL", "SETUSER", "app", "+zrevrange"]).text(), "OK");
+    let revocations = connecting.await.unwrap();
+    eventually("all is read", SOON, async || revocations.staleness().is_some()).await;
+    assert_eq!(log.count(" WARN watchdog_session::revocations"), 1);
 }

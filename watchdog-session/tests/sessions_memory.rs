@@ -10,7 +10,7 @@ use watchdog_core::audit::{AuditSink, Entry, Outcome};
 use watchdog_core::testing::{ManualClock, RecordingSink};
 use watchdog_core::{Clock as _, HealthCheck as _, KeyRing, RootKeys, Secret};
 use watchdog_session::{
-    Client, ErrorKind, Issued, RevokeReason, SessionConfig, Sessions, Subject, Verdict,
+    Client, ErrorKind, Issued, Principal, RevokeReason, SessionConfig, Sessions, Subject, Verdict,
 };
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
@@ -378,4 +378,38 @@ fn contradicting_settings_do_not_build() {
     let error = Sessions::builder(&keys).config(config).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("grace") && error.to_string().contains("concurrent_limit"));
+}
+
+/// What is logged with `{:?}` names a session, and nobody. (The access token's own content too.)
+#[tokio::test]
+async fn t35_no_debug_output_tells_a_user_an_address_an_agent_or_a_label() {
+    let bench = bench(SessionConfig::default());
+    let subject = Subject::user("user-alice").with_roles(["admin"]).with_label("label-laptop");
+    let home = Client::new("192.0.2.77".parse().ok(), Some("agent-one/1".into()));
+    let away = Client::new("198.51.100.9".parse().ok(), Some("agent-one/1".into()));
+    let issued = bench.sessions.issue(subject.clone(), &home).await.unwrap();
+    let rotated = bench.sessions.rotate(issued.refresh_token.expose(), &home).await.unwrap();
+    let session = bench.sessions.authenticate(issued.session_token.expose(), &away).await.unwrap();
+    let access = bench.sessions.authenticate_access(issued.access_token.expose()).unwrap();
+    let verifier = bench.sessions.verifier();
+    let claims = verifier.check_by(issued.access_token.expose(), &bench.clock).unwrap();
+    let listed = bench.sessions.list("user-alice").await.unwrap();
+    let shown = [
+        format!("{subject:?}"),
+        format!("{issued:?}"),
+        format!("{rotated:?}"),
+        format!("{session:?}"),
+        format!("{access:?}"),
+        format!("{claims:?}"),
+        format!("{listed:?}"),
+        format!("{:?}", Principal::from(&session)),
+    ];
+    let secrets = ["user-alice", "192.0.2.77", "198.51.100.9", "agent-one", "label-laptop"];
+    for text in &shown {
+        for secret in secrets {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+    let id = issued.session.id().to_string();
+    assert!(shown[1..8].iter().all(|text| text.contains(&id)), "{shown:#?}");
 }

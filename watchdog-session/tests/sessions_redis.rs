@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use support::{Bench, FIREFOX, bench, client};
 use tokio::sync::Barrier;
-use watchdog_core::HealthCheck as _;
-use watchdog_session::{ErrorKind, RevokeReason, SessionConfig, Subject, Verdict};
+use watchdog_core::testing::ManualClock;
+use watchdog_core::{HealthCheck as _, SystemClock};
+use watchdog_session::{
+    ErrorKind, MAX_LIFETIME, Regeneration, RevokeReason, SessionConfig, Subject, Verdict,
+};
 use watchdog_storage::redis::{Redis, RedisConfig};
 use watchdog_storage::testing::eventually;
 use watchdog_storage::testing::redis::{Control, RedisServer, Reply, is_available, shared};
@@ -405,6 +408,57 @@ async fn a_not_before_stamp_revokes_what_is_older_and_nothing_newer() {
     let new = bench.issue("alice").await;
     assert!(bench.sessions.authenticate(new.session_token.expose(), &client()).await.is_ok());
     assert_eq!(sessions_in(&mut server.control(), &key), 1);
+}
+
+/// A setting may have been longer once: whatever any process issued has to stay revoked.
+#[tokio::test]
+async fn the_stamp_for_everybody_outlives_sessions_of_every_lifetime() {
+    if !is_available() {
+        return;
+    }
+    let server = RedisServer::start();
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let redis = Redis::connect(&RedisConfig::from_url(&server.url()).unwrap()).await.unwrap();
+    let keyring = watchdog_core::KeyRing::ephemeral().unwrap();
+    let living = |max_lifetime| {
+        let store = Arc::new(watchdog_session::RedisStore::new(redis.clone()));
+        let config = SessionConfig { max_lifetime, ..SessionConfig::default() };
+        watchdog_session::Sessions::builder(&keyring).config(config).store(store).build().unwrap()
+    };
+    let (before, now) = (living(hours(30 * 24)), living(hours(1)));
+    let old = before.issue(Subject::user("alice"), &client()).await.unwrap();
+    now.revoke_everybody(RevokeReason::Administrator, &client()).await.unwrap();
+    let key = keys(&server, "*:u:*").remove(0);
+    let bucket = &key[key.find('{').unwrap()..=key.find('}').unwrap()];
+    let stamp = keys(&server, "*:g:*").into_iter().find(|key| key.ends_with(bucket)).unwrap();
+    let life = u128::from(server.command(&["PTTL", &stamp]).text().parse::<u64>().unwrap());
+    let least = MAX_LIFETIME.as_millis();
+    assert!((least..=least + 60_000).contains(&life), "{life} ms");
+    let refused = before.authenticate(old.session_token.expose(), &client()).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Gone);
+}
+
+/// The first call of a process is by its own clock; Redis' own decides how long a session lives.
+#[tokio::test]
+async fn a_clock_that_is_ahead_does_not_lengthen_a_regenerated_session() {
+    let Some(server) = shared() else { return };
+    let redis = Redis::connect(&RedisConfig::from_url(&server.url()).unwrap()).await.unwrap();
+    let keyring = watchdog_core::KeyRing::ephemeral().unwrap();
+    let with = |clock: Arc<dyn watchdog_core::Clock>| {
+        let store = Arc::new(watchdog_session::RedisStore::new(redis.clone()));
+        let builder = watchdog_session::Sessions::builder(&keyring).clock(clock);
+        builder.store(store).build().unwrap()
+    };
+    let ahead = watchdog_core::Clock::now(&SystemClock).checked_add(Duration::from_secs(3600));
+    let (right, wrong) =
+        (with(Arc::new(SystemClock)), with(Arc::new(ManualClock::new(ahead.unwrap()))));
+    let issued = right.issue(Subject::user("alice"), &client()).await.unwrap();
+    let login = Regeneration::reauthenticated();
+    let again = wrong.regenerate(&issued.session, login, &client()).await.unwrap();
+    let latest = issued.session.expires_at().checked_add(Duration::from_secs(60)).unwrap();
+    assert!(again.session.expires_at() < latest, "{:?}", again.session);
+    let token = again.session_token.expose();
+    assert!(right.authenticate(token, &client()).await.is_ok());
 }
 
 #[tokio::test]

@@ -217,6 +217,26 @@ async fn an_old_authentication_has_to_be_renewed_for_what_needs_a_fresh_one() {
     assert!(browser.post("/pay").await.is(200, "password"));
 }
 
+/// It tells nothing of who is there (RFC 9470): its thief has it as well.
+#[tokio::test]
+async fn an_access_token_is_never_a_fresh_authentication() {
+    let service = service(SessionConfig::default());
+    let mut browser = Browser::new(&service.app);
+    let bearer = format!("Bearer {}", browser.post("/login/alice/viewer").await.body);
+    let headers = [("authorization", &*bearer)];
+    let mut api = Browser::new(&service.app);
+    for (method, path, age) in [("GET", "/fresh", 60), ("POST", "/pay", 300)] {
+        let refused = api.send(method, path, &headers).await;
+        assert!(refused.is(401, r#"{"error":"step_up_required"}"#), "{path}");
+        let challenge = refused.header(WWW_AUTHENTICATE).unwrap();
+        assert!(challenge.ends_with(&format!(", max_age=\"{age}\"")), "{challenge}");
+        assert_eq!(refused.header(SET_COOKIE), None);
+    }
+    // What API clients need goes on.
+    assert!(api.send("POST", "/count", &headers).await.is(200, "1"));
+    assert!(browser.get("/fresh").await.is(200, "fresh"));
+}
+
 #[tokio::test]
 async fn polling_keeps_no_session_alive() {
     for (path, lives) in [("/poll", false), ("/visitor", true)] {

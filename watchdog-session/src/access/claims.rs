@@ -1,5 +1,7 @@
 //! What an access token says, and what makes it unacceptable.
 
+use std::fmt;
+
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use watchdog_core::Timestamp;
@@ -18,7 +20,7 @@ const LEEWAY: u64 = 5;
 const MAX_INTEGER: u64 = 1 << 53;
 
 /// The claims as they stand in a token. Members that a later release adds are passed over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) iss: String,
     /// One audience, as text: a list is refused, since a token for several is not ours.
@@ -45,6 +47,23 @@ pub(crate) struct Claims {
     /// How strongly the user proved who they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acr: Option<String>,
+}
+
+/// Without the user.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims")
+            .field("iss", &self.iss)
+            .field("aud", &self.aud)
+            .field("sid", &self.sid)
+            .field("roles", &self.roles)
+            .field("iat_ms", &self.iat_ms)
+            .field("exp", &self.exp)
+            .field("auth_time", &self.auth_time)
+            .field("jti", &self.jti)
+            .field("acr", &self.acr)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A whole number, up to what every reader of JSON holds exactly.

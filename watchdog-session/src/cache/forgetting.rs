@@ -13,10 +13,10 @@ use crate::error::Result;
 use crate::place::{Location, Place};
 use crate::record::Millis;
 use crate::store::{
-    ChangeTracking, Create, Created, EverybodyRevoked, Listing, Reading, Regenerate, Regenerated,
-    Report, Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate, RotateReply,
-    SessionChanges, SessionStore, StoredAttributes, StoredEvent, Touch, Touched, Update, Updated,
-    Waiting,
+    ChangeTracking, Create, Created, EverybodyRevoked, Life, Listing, Reading, Regenerate,
+    Regenerated, Report, Reported, Revoke, RevokeAll, RevokeEverybody, Revoked, RevokedAll, Rotate,
+    RotateReply, SessionChanges, SessionStore, StoredAttributes, StoredEvent, Touch, Touched,
+    Update, UpdateOutcome, Updated, Waiting,
 };
 
 /// A store in front of which a cache stands.
@@ -33,18 +33,27 @@ impl Forgetting {
 
     /// Forgets a user once the answer is there, or the call is given up.
     fn then_forget(&self, location: Location) -> Forget<'_> {
-        Forget { shelf: &self.shelf, location }
+        Forget { shelf: &self.shelf, location: Some(location) }
     }
 }
 
 struct Forget<'a> {
     shelf: &'a Shelf,
-    location: Location,
+    location: Option<Location>,
+}
+
+impl Forget<'_> {
+    /// The answer says that the records are as they were.
+    fn cancel(mut self) {
+        self.location = None;
+    }
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.shelf.forget(self.location);
+        if let Some(location) = self.location {
+            self.shelf.forget(location);
+        }
     }
 }
 
@@ -107,13 +116,21 @@ impl SessionStore for Forgetting {
     }
 
     async fn update(&self, request: &Update) -> Result<Updated> {
-        let _forget = self.then_forget(request.place.location);
-        self.store.update(request).await
+        let forget = self.then_forget(request.place.location);
+        let updated = self.store.update(request).await?;
+        if !matches!(updated.outcome, UpdateOutcome::Gone | UpdateOutcome::Expired) {
+            forget.cancel();
+        }
+        Ok(updated)
     }
 
     async fn report(&self, request: &Report) -> Result<Reported> {
-        let _forget = self.then_forget(request.place.location);
-        self.store.report(request).await
+        let forget = self.then_forget(request.place.location);
+        let reported = self.store.report(request).await?;
+        if reported.life == Life::Alive {
+            forget.cancel();
+        }
+        Ok(reported)
     }
 
     async fn claim(

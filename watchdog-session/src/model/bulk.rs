@@ -38,7 +38,10 @@ impl UserSessions {
                 continue;
             }
             self.revoked = self.revoked.max(common.created_at);
-            if request.except.is_some() || request.up_to.is_some() {
+            // An access token may be issued later than now: the mark that names a time does not
+            // reach it.
+            let is_ahead = common.created_at.max(common.last_seen) > now;
+            if request.except.is_some() || request.up_to.is_some() || is_ahead {
                 self.mark(Marker::Session(session), now);
             }
             if request.except.is_some() || common.created_at > up_to {

@@ -1,4 +1,4 @@
-use super::{Effect, Log, SLACK, UserSessions};
+use super::{Effect, LEAD, Log, SLACK, UserSessions};
 use crate::record::{Common, Header, Millis, SEEN_AT};
 use crate::store::{Life, Regenerate, RegenerateOutcome, Regenerated, Report, Reported};
 
@@ -38,6 +38,9 @@ impl UserSessions {
         };
         if after.created_at != before.created_at || self.records.contains_key(&new) {
             return RegenerateOutcome::Unfit;
+        }
+        if after.last_seen > now.saturating_add(LEAD) {
+            return RegenerateOutcome::Skewed;
         }
         let mut fresh = request.record.clone();
         let seen = after.last_seen.max(before.last_seen);

@@ -30,6 +30,8 @@ pub(super) struct Feed {
     is_changed: Vec<AtomicBool>,
     wake: Notify,
     is_standing: AtomicBool,
+    /// Whether it was told since the last gap that reading fails.
+    is_failure_told: AtomicBool,
     /// Whether all buckets were read since the last gap.
     is_complete: watch::Sender<bool>,
     start: Instant,
@@ -53,6 +55,7 @@ impl Feed {
             is_changed: (0..BUCKETS).map(|_| AtomicBool::new(true)).collect(),
             wake: Notify::new(),
             is_standing: AtomicBool::new(false),
+            is_failure_told: AtomicBool::new(false),
             is_complete: watch::Sender::new(false),
             start: Instant::now(),
             confirmed: AtomicU64::new(0),
@@ -149,7 +152,12 @@ impl Feed {
                 true
             }
             Err(error) => {
-                tracing::debug!(%error, bucket, "revocations cannot be read yet");
+                // It may stay so, as when the user of Redis lacks a permission.
+                if self.is_failure_told.swap(true, Ordering::SeqCst) {
+                    tracing::debug!(%error, bucket, "revocations cannot be read yet");
+                } else {
+                    tracing::warn!(%error, bucket, "revocations cannot be read");
+                }
                 self.is_changed[usize::from(bucket)].store(true, Ordering::SeqCst);
                 false
             }
@@ -177,6 +185,7 @@ impl Feed {
     fn settle(&self) {
         let is_changed = self.is_changed.iter().any(|changed| changed.load(Ordering::SeqCst));
         if self.is_standing.load(Ordering::SeqCst) && !is_changed {
+            self.is_failure_told.store(false, Ordering::SeqCst);
             self.is_complete.send_replace(true);
         }
     }
@@ -204,6 +213,7 @@ impl Invalidations for Feed {
 
     fn lost(&self) {
         self.is_standing.store(false, Ordering::SeqCst);
+        self.is_failure_told.store(false, Ordering::SeqCst);
         self.is_complete.send_replace(false);
         let known = self.confirmed(None);
         (0..BUCKETS).for_each(|bucket| self.mark(bucket, known));

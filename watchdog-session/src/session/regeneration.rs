@@ -1,9 +1,11 @@
+use std::fmt;
+
 use super::{Roles, Subject};
 use crate::error::Result;
 
 /// What becomes of a session that is exchanged for a new one: a new id, new tokens, and the old
 /// ones dead at once (OWASP ASVS 5.0, 7.2.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Regeneration {
     pub(crate) is_reauthentication: bool,
@@ -12,6 +14,18 @@ pub struct Regeneration {
     pub(crate) label: Option<String>,
     /// Whether label and level are as given even when none is given.
     pub(crate) is_login: bool,
+}
+
+/// Without the label.
+impl fmt::Debug for Regeneration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Regeneration")
+            .field("is_reauthentication", &self.is_reauthentication)
+            .field("roles", &self.roles)
+            .field("level", &self.level)
+            .field("is_login", &self.is_login)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Regeneration {

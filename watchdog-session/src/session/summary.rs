@@ -1,10 +1,12 @@
+use std::fmt;
+
 use watchdog_core::Timestamp;
 use watchdog_core::audit::Client;
 
 use crate::place::SessionId;
 
 /// A living session as its user sees it in a list of devices. It opens nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionSummary {
     pub(crate) id: SessionId,
     pub(crate) created_at: Timestamp,
@@ -14,6 +16,20 @@ pub struct SessionSummary {
     pub(crate) client: Client,
     pub(crate) label: Option<String>,
     pub(crate) roles: Vec<String>,
+}
+
+/// Without the client and the label.
+impl fmt::Debug for SessionSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSummary")
+            .field("id", &self.id)
+            .field("created_at", &self.created_at)
+            .field("last_seen", &self.last_seen)
+            .field("expires_at", &self.expires_at)
+            .field("auth_time", &self.auth_time)
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SessionSummary {

@@ -110,13 +110,16 @@ impl fmt::Debug for Changes {
 }
 
 /// All of it commits when it is called; nothing waits for the end of a request. A session that has
-/// ended is [`ErrorKind::Gone`] or [`ErrorKind::Expired`], and no change brings it back. A session
+/// ended refuses each change with [`ErrorKind::Gone`] or [`ErrorKind::Expired`]: none brings it back. A session
 /// recognised by an access token costs one round trip more.
 impl Sessions {
-    /// All attributes of a session. One round trip.
+    /// All attributes of a session. One round trip, which reads no record: of a session that has
+    /// ended meanwhile this gives what is left, nothing once it was removed, and is no check that
+    /// it lives. With an access token the record is read first.
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::Gone`] when a session recognised by an access token has ended,
     /// [`ErrorKind::Invalid`] when a value was altered in the store, [`ErrorKind::Unavailable`]
     /// when the store does not answer.
     pub async fn attributes(&self, session: &Session) -> Result<Attributes> {

@@ -5,6 +5,7 @@ use watchdog_core::fill_random;
 
 use super::issue::millis;
 use super::{Inner, Sessions};
+use crate::config::MAX_LIFETIME;
 use crate::error::Result;
 use crate::event::timestamp;
 use crate::journal::Ended;
@@ -122,7 +123,8 @@ impl Inner {
     async fn revoke_everybody(&self, why: &Revocation, client: &Client) -> Result<()> {
         let request = RevokeEverybody {
             reason: why.reason.as_str(),
-            lifetime: millis(self.config.max_lifetime),
+            // Not the setting of today: another process, or an earlier one, issued for longer.
+            lifetime: millis(MAX_LIFETIME),
             nonce: nonce()?,
             up_to: None,
             outbox: self.outbox_by(client, why.by.as_ref())?,

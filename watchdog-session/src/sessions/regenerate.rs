@@ -2,15 +2,19 @@ use std::time::Instant;
 
 use watchdog_core::audit::Client;
 
-use super::issue::millis;
+use super::issue::{Draft, millis};
 use super::{Inner, Sessions, gone};
 use crate::client::cut;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Ended;
+use crate::place::Place;
 use crate::record::{Identity, Millis};
 use crate::session::{Credential, Issued, Regeneration, Session};
 use crate::store::{Regenerate, RegenerateOutcome};
 use crate::telemetry;
+
+/// The second is by the store's own clock.
+const ATTEMPTS: u32 = 2;
 
 impl Sessions {
     /// Exchanges a session for a new one with a new id and new tokens; the old ones are dead at
@@ -57,10 +61,49 @@ impl Inner {
             return Err(step_up_required());
         }
         self.refuse_ended(&place, millis_of(session.created_at()))?;
-        let now = self.now();
-        let last_seen =
-            if regeneration.is_reauthentication { now } else { millis_of(session.last_seen()) };
-        let identity = self.successor_of(session, regeneration, client, now);
+        let mut now = self.now();
+        for _ in 0..ATTEMPTS {
+            let (request, draft) = self.exchange(place, session, &regeneration, client, now)?;
+            let _waking = self.waking(place.location.bucket);
+            let regenerated = self.store.regenerate(&request).await?;
+            match regenerated.outcome {
+                RegenerateOutcome::Done => {
+                    self.note_ended(Ended::Session(place), "regenerated", request.outbox);
+                    return self.issued(draft, client, regenerated.now);
+                }
+                // The first call of a process whose clock is set wrong.
+                RegenerateOutcome::Skewed => now = regenerated.now,
+                RegenerateOutcome::Gone => return Err(gone()),
+                RegenerateOutcome::Expired => {
+                    return Err(Error::new(ErrorKind::Expired, "session has expired"));
+                }
+                RegenerateOutcome::Unfit => {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "the new session does not fit the old one",
+                    ));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the store's clock does not hold still"))
+    }
+
+    /// The new session, as of a time by the store's clock, and the call that stores it.
+    fn exchange(
+        &self,
+        place: Place,
+        session: &Session,
+        regeneration: &Regeneration,
+        client: &Client,
+        now: Millis,
+    ) -> Result<(Regenerate, Draft)> {
+        let last_seen = if regeneration.is_reauthentication {
+            now
+        } else {
+            // Later than now after a failover to a slower clock.
+            millis_of(session.last_seen()).min(now)
+        };
+        let identity = self.successor_of(session, regeneration.clone(), client, now);
         let draft = self.draft(place.location, identity, last_seen, client)?;
         let request = Regenerate {
             place,
@@ -68,21 +111,7 @@ impl Inner {
             record: draft.record.clone(),
             outbox: self.outbox(client)?,
         };
-        let _waking = self.waking(place.location.bucket);
-        let regenerated = self.store.regenerate(&request).await?;
-        match regenerated.outcome {
-            RegenerateOutcome::Done => {
-                self.note_ended(Ended::Session(place), "regenerated", request.outbox);
-                self.issued(draft, client, regenerated.now)
-            }
-            RegenerateOutcome::Gone => Err(gone()),
-            RegenerateOutcome::Expired => {
-                Err(Error::new(ErrorKind::Expired, "session has expired"))
-            }
-            RegenerateOutcome::Unfit => {
-                Err(Error::new(ErrorKind::Internal, "the new session does not fit the old one"))
-            }
-        }
+        Ok((request, draft))
     }
 
     fn successor_of(

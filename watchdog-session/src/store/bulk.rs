@@ -42,7 +42,8 @@ pub struct RevokedAll {
 pub struct RevokeEverybody {
     /// Why, for the event.
     pub reason: &'static str,
-    /// The longest absolute lifetime of a session, in milliseconds: so long the stamp is kept.
+    /// The longest absolute lifetime that any session was ever issued for, in milliseconds: so long
+    /// the stamp is kept.
     pub lifetime: Millis,
     /// Random mark of this call: a repeat carries the same.
     pub nonce: [u8; 8],

@@ -40,6 +40,8 @@ pub enum RegenerateOutcome {
     /// The new record cannot follow the old one: its creation time is another, or its id is taken.
     /// Nothing changed.
     Unfit,
+    /// The new record was used in the future: the caller's clock is ahead. Nothing changed.
+    Skewed,
 }
 
 /// Something to report about a living session.

@@ -126,6 +126,18 @@ pub async fn an_unfit_successor_changes_nothing(store: &dyn SessionStore) {
     assert_eq!(record_of(store, &taken).await, Some(taken.record()));
 }
 
+/// A caller whose clock is ahead is told so, and nothing changes: its deadlines would be too late.
+pub async fn a_successor_seen_in_the_future_changes_nothing(store: &dyn SessionStore) {
+    let old = sample(store).await;
+    stored(store, &old).await;
+    let mut ahead = old.successor();
+    ahead.header.common.last_seen += 90_000;
+    assert_eq!(outcome(store, &old, &ahead).await, RegenerateOutcome::Skewed);
+    assert_eq!(record_of(store, &old).await, Some(old.record()));
+    assert_eq!(record_of(store, &ahead).await, None);
+    assert_eq!(outcome(store, &old, &old.successor()).await, RegenerateOutcome::Done);
+}
+
 /// All end, each with its event; a repeat spares who came later, and no login under way comes back.
 pub async fn all_sessions_of_a_user_end_at_once(store: &dyn SessionStore) {
     let (location, now) = (random_location(), time_of(store).await);

@@ -1,5 +1,5 @@
 use super::{Sample, digest, events_of, random_location, time_of};
-use crate::model::{Effect, UserSessions};
+use crate::model::{Effect, MAX_EVICTED, UserSessions};
 use crate::record::Header;
 use crate::rotation::Verdict;
 use crate::store::{Create, Created, Life, RotateReply, SessionStore, Touched};
@@ -166,6 +166,29 @@ pub async fn a_repeated_create_does_not_bring_back_what_was_evicted(store: &dyn 
     let parallel = Sample::new(location, now).older_by(5);
     stored(store, &parallel).await;
     assert!(record_of(store, &parallel).await.is_some());
+}
+
+/// A storm of logins of one user leaves a bounded number of marks behind; a login whose mark had to
+/// go is told to come again with another time.
+pub async fn marks_of_evicted_sessions_have_a_bound(store: &dyn SessionStore) {
+    let (location, now) = (random_location(), time_of(store).await);
+    let count = u64::try_from(MAX_EVICTED).unwrap() + 2;
+    let samples: Vec<_> =
+        (0..count).map(|age| Sample::new(location, now).older_by(count - age)).collect();
+    for sample in &samples {
+        let created = store.create(&sample.create(1)).await.unwrap();
+        assert!(matches!(created, Created::Stored { .. }), "{created:?}");
+    }
+    let [dropped, kept] = [&samples[0], &samples[1]];
+    let again = store.create(&dropped.create(1)).await.unwrap();
+    let floor = dropped.header.common.created_at;
+    assert!(matches!(again, Created::Skewed { floor: stands, .. } if stands == floor), "{again:?}");
+    let again = store.create(&kept.create(1)).await.unwrap();
+    assert!(matches!(again, Created::Stored { evicted: 0, .. }), "{again:?}");
+    for sample in [dropped, kept] {
+        assert_eq!(record_of(store, sample).await, None);
+    }
+    assert!(record_of(store, &samples[samples.len() - 1]).await.is_some());
 }
 
 /// Within the interval nothing is written; after it, only the time of the last use.

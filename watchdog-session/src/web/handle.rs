@@ -145,7 +145,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// 401 `step_up_required` (RFC 9470) when it is longer ago.
+    /// 401 `step_up_required` (RFC 9470) when it is longer ago, and for an access token.
     pub fn require_fresh(&self, max_age: Duration) -> Result<(), Rejection> {
         super::guard::check_fresh(self.web(), &self.session(), max_age)
     }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::header::{AUTHORIZATION, HeaderValue};
@@ -187,10 +188,17 @@ fn is_about_the_token(kind: ErrorKind) -> bool {
 }
 
 /// The client that asks; what handles keep of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Caller {
     pub(super) visit: Visit,
     pub(super) client: Client,
+}
+
+/// Without the client.
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("visit", &self.visit).finish_non_exhaustive()
+    }
 }
 
 impl Caller {

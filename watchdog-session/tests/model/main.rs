@@ -12,8 +12,11 @@ mod run;
 
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
-use watchdog_session::SessionId;
-use watchdog_session::testing::outbox;
+use watchdog_session::model::UserSessions;
+use watchdog_session::record::Millis;
+use watchdog_session::store::Created;
+use watchdog_session::testing::{Sample, outbox, random_location};
+use watchdog_session::{Marker, SessionId};
 use watchdog_storage::redis::{Redis, RedisConfig};
 use watchdog_storage::testing::redis::shared;
 
@@ -76,4 +79,27 @@ fn revoking_everybody_is_one_event_however_often_it_is_repeated() {
         let (answer, told) = everybody.revoke(&again(up_to), 9000);
         assert_eq!((everybody.not_before, told.len(), answer.up_to), (stands, events, stands));
     }
+}
+
+/// After a failover to a slower clock there are access tokens issued later than now: the mark that
+/// names a time does not reach them.
+#[test]
+fn all_sessions_end_by_name_too_when_they_are_ahead_of_the_clock() {
+    const NOW: Millis = 1_700_000_000_000;
+    let location = random_location();
+    let [on_time, created_ahead, mut seen_ahead] =
+        [NOW, NOW + 100, NOW].map(|created| Sample::new(location, created));
+    seen_ahead.header.common.last_seen = NOW + 60_000;
+    let mut user = UserSessions::default();
+    for sample in [&on_time, &created_ahead, &seen_ahead] {
+        let (created, _) = user.create(&sample.create(5), NOW);
+        assert!(matches!(created, Created::Stored { .. }), "{created:?}");
+    }
+    user.revoke_all(&on_time.revoke_all(), NOW);
+    let wanted = [
+        Marker::Session(created_ahead.place.session),
+        Marker::Session(seen_ahead.place.session),
+        Marker::User { up_to: NOW },
+    ];
+    assert_eq!(user.markers, wanted.into_iter().map(|marker| (marker, NOW)).collect());
 }

@@ -48,7 +48,8 @@ pub(crate) enum Operation {
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) age: u64,
-    pub(crate) unused: u64,
+    /// How long ago it was used; negative after a failover to a slower clock.
+    pub(crate) unused: i64,
     pub(crate) expired: bool,
     pub(crate) generation: u32,
     pub(crate) rotated_age: u64,
@@ -94,7 +95,7 @@ pub(crate) fn state() -> impl Strategy<Value = State> {
     let lineage = (0..6_u32, pick(&[0, 5000, 12_000, 20_000]), pick(&[0, 63, 64]));
     (
         pick(&[0, 0, 1, 2000, 90_000]),
-        pick(&[0, 0, 1, 5000]),
+        pick(&[0, 0, 1, 5000, -60_000]),
         prop::bool::weighted(0.1),
         lineage,
         prop::bool::weighted(0.05),

@@ -93,7 +93,8 @@ impl Run<'_> {
         let location = self.slot(slot).place.location;
         let mut sample = Sample::new(location, now).older_by(state.age);
         sample = sample.rotated(state.generation, state.rotated_age);
-        sample.header.common.last_seen -= state.unused;
+        let seen = &mut sample.header.common.last_seen;
+        *seen = seen.saturating_add_signed(-state.unused);
         if state.expired {
             sample = sample.expired();
         }

@@ -15,6 +15,7 @@ impl RedisStore {
             "done" => RegenerateOutcome::Done,
             "gone" => RegenerateOutcome::Gone,
             "expired" => RegenerateOutcome::Expired,
+            "skewed" => RegenerateOutcome::Skewed,
             "unfit" => RegenerateOutcome::Unfit,
             _ => return Err(reply.unexpected()),
         };

@@ -1,7 +1,7 @@
 -- session.create.v2: stores a new session, prunes expired ones, applies the limit.
 -- ARGV: 5 record, 6 limit, 7 tolerance (ms), 8 policy: oldest, used or reject.
 -- Answers {outcome, now, a, b}.
-local LEAD = 100
+local LEAD, MAX_EVICTED = 100, 256
 local record, limit, tolerance, policy = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 
 -- Whether the call that made a session of this age may still come in again.
@@ -44,9 +44,15 @@ for _, old in ipairs(over) do
     expired = expired + 1
   end
 end
+local marks = {}
 for name, value in pairs(others) do
-  if string.sub(name, 1, 2) == 'x:' and not is_repeatable(tonumber(value) or 0) then
-    redis.call('HDEL', users, name)
+  if string.sub(name, 1, 2) == 'x:' then
+    local created = tonumber(value) or 0
+    if is_repeatable(created) then
+      marks[#marks + 1] = { id = string.sub(name, 3), head = { created = created } }
+    else
+      redis.call('HDEL', users, name)
+    end
   end
 end
 if is_refused then return { 'refused', now, #live, 0 } end
@@ -55,11 +61,22 @@ for i = 1, excess do
   local old = live[i]
   if is_repeatable(old.head.created) then
     redis.call('HSET', users, 'x:' .. old.id, text(old.head.created))
+    marks[#marks + 1] = old
   end
   forget(old.id)
   mark(old.id)
   report('evicted', old.id, old.record, old.head)
   evicted = evicted + 1
+end
+
+-- Beyond so many the oldest marks go: a login whose mark goes comes back with another time.
+table.sort(marks, by_age)
+for i = 1, #marks - MAX_EVICTED do
+  local dropped = marks[i]
+  if dropped.head.created > tonumber(redis.call('HGET', users, 'r') or 0) then
+    redis.call('HSET', users, 'r', text(dropped.head.created))
+  end
+  redis.call('HDEL', users, 'x:' .. dropped.id)
 end
 
 keep_until(fresh.deadline + SLACK)

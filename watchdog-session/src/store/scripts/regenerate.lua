@@ -1,5 +1,6 @@
 -- session.regenerate.v2: a new session in exchange for a living one.
 -- ARGV: 5 the new id, 6 its record. Answers {outcome, now}.
+local LEAD = 100
 local successor, fresh = ARGV[5], ARGV[6]
 local life, record, head = settle(session)
 if life == 'gone' and is_same_secret(redis.call('HGET', users, 's:' .. successor), fresh) then
@@ -12,6 +13,7 @@ if after.created ~= head.created
     or redis.call('HEXISTS', users, 's:' .. successor) == 1 then
   return { 'unfit', now }
 end
+if after.seen > now + LEAD then return { 'skewed', now } end
 
 reach(data_of(session), data_of(successor), marker_key())
 redis.call('HSET', users, 's:' .. successor, string.sub(fresh, 1, 20)
