@@ -24,6 +24,8 @@ struct State {
     session: Known,
     attributes: Option<Arc<Attributes>>,
     /// The cookie that the answer sets.
+    /// How often attributes were forgotten: what was read before that is not kept.
+    generation: u64,
     cookie: Option<HeaderValue>,
     /// Whether the answer depends on who asks.
     is_read: bool,
@@ -124,7 +126,7 @@ impl Visit {
     pub(super) fn began(&self, issued: &Issued) -> Result<()> {
         let mut state = self.state();
         state.session = Known::Session(issued.session.clone());
-        state.attributes = None;
+        state.forget_attributes();
         state.cookie = Some(self.web.cookie().holding(&issued.session_token)?);
         Ok(())
     }
@@ -133,7 +135,7 @@ impl Visit {
     pub(super) fn ended(&self, credential: Credential) -> Result<()> {
         let mut state = self.state();
         state.session = Known::Over;
-        state.attributes = None;
+        state.forget_attributes();
         if credential == Credential::SessionToken {
             state.cookie = Some(self.web.cookie().deletion()?);
         }
@@ -142,17 +144,21 @@ impl Visit {
 
     /// The attributes of the session, read once until they change.
     pub(super) async fn attributes(&self, session: &Session) -> Result<Arc<Attributes>> {
-        if let Some(attributes) = &self.state().attributes {
-            return Ok(Arc::clone(attributes));
-        }
+        let generation = {
+            let state = self.state();
+            if let Some(attributes) = &state.attributes {
+                return Ok(Arc::clone(attributes));
+            }
+            state.generation
+        };
         let attributes = Arc::new(self.web.sessions().attributes(session).await?);
-        self.state().attributes = Some(Arc::clone(&attributes));
+        self.state().keep(generation, &attributes);
         Ok(attributes)
     }
 
-    /// The attributes have changed, or may have.
-    pub(super) fn forget_attributes(&self) {
-        self.state().attributes = None;
+    /// Held while attributes change: when it is dropped they have changed, or may have.
+    pub(super) fn changing(&self) -> Changing<'_> {
+        Changing(self)
     }
 
     /// What the answer has to say: the cookie, and whether it depends on who asks.
@@ -196,7 +202,45 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn of(parts: &Parts) -> Result<Self, Rejection> {
         let visit = Visit::of(parts)?;
+
+    fn forget_attributes(&mut self) {
+        self.attributes = None;
+        self.generation += 1;
+    }
+
+    /// Keeps attributes that were asked for in a generation, if it is still that one.
+    fn keep(&mut self, generation: u64, attributes: &Arc<Attributes>) {
+        if self.generation == generation {
+            self.attributes = Some(Arc::clone(attributes));
+        }
+    }
+}
+
+/// A change of attributes, which may be given up half way.
+pub(super) struct Changing<'a>(&'a Visit);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.state().forget_attributes();
+    }
         let client = client(parts, Some(visit.web()));
         Ok(Self { visit, client })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_that_changed_while_they_were_read_are_not_kept() {
+        let mut state = State::default();
+        let read = Arc::new(Attributes::default());
+        let asked = state.generation;
+        state.forget_attributes();
+        state.keep(asked, &read);
+        assert!(state.attributes.is_none());
+        state.keep(state.generation, &read);
+        assert!(state.attributes.is_some());
     }
 }
