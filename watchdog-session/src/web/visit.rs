@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts;
+use watchdog_core::Secret;
 use watchdog_core::audit::Client;
 
 use super::cookie::Presented;
@@ -23,9 +24,9 @@ pub(super) struct Visit {
 struct State {
     session: Known,
     attributes: Option<Arc<Attributes>>,
-    /// The cookie that the answer sets.
     /// How often attributes were forgotten: what was read before that is not kept.
     generation: u64,
+    /// The cookie that the answer sets.
     cookie: Option<HeaderValue>,
     /// Whether the answer depends on who asks.
     is_read: bool,
@@ -114,6 +115,30 @@ impl Visit {
         Ok(Some(session))
     }
 
+    /// The one session cookie of a request that is judged by its `Authorization` header.
+    pub(super) fn cookie_beside(&self, parts: &Parts) -> Option<Secret<String>> {
+        if !parts.headers.contains_key(AUTHORIZATION) {
+            return None;
+        }
+        match self.web.cookie().presented(&parts.headers) {
+            Presented::One(token) => Some(Secret::new(token.to_owned())),
+            Presented::Nothing | Presented::Several => None,
+        }
+    }
+
+    /// The session of such a cookie, if it has one.
+    pub(super) async fn session_beside(
+        &self,
+        cookie: &Secret<String>,
+        client: &Client,
+    ) -> Result<Option<Session>> {
+        match self.web.sessions().recognise_untouched(cookie.expose(), client).await {
+            Ok(session) => Ok(Some(session)),
+            Err(error) if is_about_the_token(error.kind()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The session, as far as this request has seen it.
     pub(super) fn current(&self) -> Option<Session> {
         match &self.state().session {
@@ -177,6 +202,27 @@ impl State {
         self.is_read = true;
         &self.session
     }
+
+    fn forget_attributes(&mut self) {
+        self.attributes = None;
+        self.generation += 1;
+    }
+
+    /// Keeps attributes that were asked for in a generation, if it is still that one.
+    fn keep(&mut self, generation: u64, attributes: &Arc<Attributes>) {
+        if self.generation == generation {
+            self.attributes = Some(Arc::clone(attributes));
+        }
+    }
+}
+
+/// A change of attributes, which may be given up half way.
+pub(super) struct Changing<'a>(&'a Visit);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.state().forget_attributes();
+    }
 }
 
 /// Whether an error says that this token opens nothing for this client.
@@ -202,27 +248,6 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn of(parts: &Parts) -> Result<Self, Rejection> {
         let visit = Visit::of(parts)?;
-
-    fn forget_attributes(&mut self) {
-        self.attributes = None;
-        self.generation += 1;
-    }
-
-    /// Keeps attributes that were asked for in a generation, if it is still that one.
-    fn keep(&mut self, generation: u64, attributes: &Arc<Attributes>) {
-        if self.generation == generation {
-            self.attributes = Some(Arc::clone(attributes));
-        }
-    }
-}
-
-/// A change of attributes, which may be given up half way.
-pub(super) struct Changing<'a>(&'a Visit);
-
-impl Drop for Changing<'_> {
-    fn drop(&mut self) {
-        self.0.state().forget_attributes();
-    }
         let client = client(parts, Some(visit.web()));
         Ok(Self { visit, client })
     }
