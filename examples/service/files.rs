@@ -24,9 +24,9 @@ pub(crate) async fn put(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<StatusCode, Failure> {
+    let key = key(&name)?;
     let file = Resource::new("file", &name);
     principal.require(&app, &[Role::ADMIN, Role::ANALYST], "file.written", &file).await?;
-    let key = key(&name)?;
     let content = Bytes::from_request(request, &app).await?;
     // Begun before the change: a process that dies in between leaves an entry that says so.
     let actor = Actor::user(principal.session.user());
@@ -59,9 +59,12 @@ pub(crate) async fn read(
     Ok((headers, content))
 }
 
+/// Longest name of a file, in bytes: an entry that names it has to fit into the audit log.
+const MAX_NAME_BYTES: usize = 255;
+
 /// Files live beside the audit archive in one bucket, under a prefix that none of them can leave.
 fn key(name: &str) -> Result<String, Failure> {
-    if name.contains('/') {
+    if name.contains('/') || name.len() > MAX_NAME_BYTES {
         return Err(Failure::bad_request("invalid"));
     }
     Ok(format!("files/{name}"))

@@ -25,6 +25,10 @@ async fn a_long_user_agent_keeps_no_refusal_out_of_the_log() {
         let denied = carol.by_token(service.get("/audit")).header(USER_AGENT, &agent);
         assert_eq!(Answer::to(denied).await.error(), (StatusCode::FORBIDDEN, "forbidden"));
     }
+    // Nothing can be called what the log has no room for.
+    let path = format!("/files/{}", "x".repeat(20_000));
+    let put = carol.by_token(service.request(Method::PUT, &path)).body("x");
+    assert_eq!(Answer::to(put).await.error(), (StatusCode::BAD_REQUEST, "invalid"));
     for action in ["auth.login", "access.denied"] {
         let all = entries(&service, &alice, &format!("action={action}")).await;
         let denied: Vec<_> = all.iter().filter(|entry| entry["outcome"] == "denied").collect();
