@@ -129,7 +129,7 @@ pub(crate) async fn logout(
         .with_outcome(Outcome::Success)
         .with_detail("was_alive", was_alive);
     app.record_done(entry).await;
-    Ok((StatusCode::NO_CONTENT, app.web.signed_out()?))
+    Ok((StatusCode::NO_CONTENT, principal.signed_out(&app)?))
 }
 
 /// What a client gets after a login or a rotation.

@@ -1,7 +1,7 @@
 //! What a client sees when a handler fails: `{"error": "…"}`, and never a reason of ours.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -85,6 +85,16 @@ impl From<watchdog_storage::Error> for Failure {
 
 impl From<JsonRejection> for Failure {
     fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), "malformed")
+        Self::new(rejection.status(), code(rejection.status()))
     }
+}
+
+impl From<BytesRejection> for Failure {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(rejection.status(), code(rejection.status()))
+    }
+}
+
+fn code(status: StatusCode) -> &'static str {
+    if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "malformed" }
 }

@@ -1,11 +1,12 @@
 //! Who asks, and what that allows.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use watchdog_core::audit::{Actor, Category, Client, Entry, Resource};
 use watchdog_core::{Clock as _, SystemClock};
 use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
-use watchdog_session::{Role, Session};
+use watchdog_session::{Credential, Role, Session};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -38,6 +39,15 @@ impl Principal {
         entry(category, actor, action, resource)
             .with_client(self.client.clone())
             .with_detail("session", self.session.id().to_string())
+    }
+
+    /// What an answer says when this session has ended: to delete the cookie, if that holds it. A
+    /// request by access token may have the cookie of another session beside it.
+    pub(crate) fn signed_out(&self, app: &App) -> Result<HeaderMap, Failure> {
+        match self.session.credential() {
+            Credential::SessionToken => Ok(app.web.signed_out()?),
+            _ => Ok(HeaderMap::new()),
+        }
     }
 
     /// Passes for one of the roles; a refusal is recorded before it is answered.

@@ -12,6 +12,9 @@ use crate::app::App;
 use crate::files::MAX_FILE_BYTES;
 use crate::{audit, auth, files, page, sessions};
 
+/// Largest body of a request, in bytes, but for files.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
 /// The whole service.
 pub(crate) fn router(app: App) -> Router {
     let details = admins(app.web.sessions().clone());
@@ -21,6 +24,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/audit/archive", post(audit::archive))
         .route("/audit/verify", post(audit::verify))
         .route_layer(app.web.require_role([Role::ADMIN]));
+    // The innermost limit counts.
+    let upload = put(files::put).layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
     Router::new()
         .route("/", get(page::page))
         .route("/login", post(auth::login))
@@ -33,9 +38,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/.well-known/jwks.json", get(sessions::jwks))
         .route("/session/data", get(sessions::data))
         .route("/session/data/{key}", put(sessions::write).delete(sessions::remove))
-        .route("/files/{name}", get(files::read).put(files::put))
-        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
+        .route("/files/{name}", get(files::read).merge(upload))
         .merge(administration)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .route("/metrics", get(metrics))
         .merge(watchdog_health::router(app.health.clone(), details))
         .layer(layer)

@@ -27,7 +27,7 @@ pub(crate) async fn logout_all(
         .with_outcome(Outcome::Success)
         .with_detail("sessions", ended);
     app.record_done(entry).await;
-    Ok((StatusCode::NO_CONTENT, app.web.signed_out()?))
+    Ok((StatusCode::NO_CONTENT, principal.signed_out(&app)?))
 }
 
 /// `GET /sessions`: the devices on which the user is signed in, the last used first.
@@ -59,7 +59,7 @@ pub(crate) async fn end(
         .with_outcome(Outcome::Success);
     app.record_done(entry).await;
     let is_this_one = id == principal.session.id();
-    let headers = if is_this_one { app.web.signed_out()? } else { HeaderMap::new() };
+    let headers = if is_this_one { principal.signed_out(&app)? } else { HeaderMap::new() };
     Ok((StatusCode::NO_CONTENT, headers))
 }
 

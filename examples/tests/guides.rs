@@ -77,6 +77,40 @@ fn every_promise_of_a_front_page_has_its_test() {
     }
 }
 
+/// Each attack of `docs/attack-tests.md` names its tests and their files, and no test is left out.
+#[test]
+fn every_attack_has_its_tests_where_the_guide_says() {
+    let tests = root().join("watchdog-session/tests");
+    let guide = fs::read_to_string(root().join("docs/attack-tests.md")).unwrap();
+    let mut named = BTreeSet::new();
+    for number in 1..=52 {
+        let start = format!("| T{number} | ");
+        let row = guide.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("T{number} has no row"));
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for group in cell.split("; ") {
+            let mut words = group.split('`').skip(1).step_by(2);
+            let file = words.next().unwrap();
+            let source = fs::read_to_string(tests.join(file)).unwrap_or_default();
+            let before = named.len();
+            for name in words {
+                assert!(name.starts_with(&format!("t{number:02}_")), "{name} in T{number}");
+                assert!(source.contains(&format!("fn {name}(")), "{name} is not in {file}");
+                named.insert(name.to_owned());
+            }
+            assert!(named.len() > before, "T{number} names no test of {file}");
+        }
+    }
+    let mut sources = String::new();
+    gather(&tests, &mut sources);
+    for name in sources.split("fn ").filter_map(|rest| rest.split('(').next()) {
+        let is_numbered = name.len() > 4 && name.starts_with('t') && name[3..].starts_with('_');
+        let is_attack = is_numbered && name[1..3].bytes().all(|byte| byte.is_ascii_digit());
+        // The process that another test kills.
+        assert!(!is_attack || name == "t14_child" || named.contains(name), "{name} has no row");
+    }
+}
+
 /// The names in the last column of a table.
 fn promised(text: &str, head: &str) -> Vec<String> {
     let table = text.split(head).nth(1).unwrap();

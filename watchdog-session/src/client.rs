@@ -68,6 +68,13 @@ pub(crate) fn cut(user_agent: &str) -> &str {
     &user_agent[..user_agent.floor_char_boundary(MAX_USER_AGENT)]
 }
 
+/// The client with as much of its user agent as is kept: an entry with more of it may be too large
+/// for the audit log, and then anybody could keep out what is told about them.
+pub(crate) fn bounded(client: &Client) -> Client {
+    let user_agent = client.user_agent.as_deref().map(|agent| cut(agent).to_owned());
+    Client::new(client.ip, user_agent)
+}
+
 /// The agent as it is compared; a client without one is a family of its own.
 pub(crate) fn agent_key(client: &Client) -> String {
     client.user_agent.as_deref().map(agent_family).unwrap_or_default()

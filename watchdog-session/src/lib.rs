@@ -57,10 +57,11 @@
 //! | clocks | ours may be set wrong; shards of a Cluster must agree, access tokens allow 5 s | `a_clock_that_is_set_wrong_does_not_matter_and_one_that_runs_ahead_counts` |
 //! | events | at least once, with stable ids; what a dead process left, within 5 minutes of another one's work; 4096 wait in each of 1024 buckets, then events, never changes, are dropped and counted | `a_process_killed_between_claim_and_sink_has_an_heir`, `t52_with_the_outbox_full_sessions_work_and_memory_is_bounded` |
 //! | Redis at `maxmemory`, `noeviction` | logins and attributes are refused; revocation, refresh and reuse detection go on | `a_full_server_refuses_logins_and_still_ends_sessions` |
-//! | somebody writes to Redis | makes, lengthens and moves no session | `whoever_writes_to_redis_cannot_lengthen_move_or_make_a_session` |
+//! | somebody writes to Redis | makes and moves no session, and lets none live beyond its absolute deadline; can keep an idle one alive up to then, and revive one that was revoked | `whoever_writes_to_redis_cannot_lengthen_move_or_make_a_session` |
 //!
-//! Whoever can write to Redis can end sessions and undo changes to a record; [`wire`] says exactly
-//! what. They cannot make, lengthen, move or read one.
+//! Whoever can write to Redis can end sessions, keep one alive up to its absolute deadline, and put
+//! back an older copy of a record, which undoes rotations and revives a session that ended; [`wire`]
+//! says exactly what. They cannot make, move or read one, nor let it live beyond that deadline.
 //!
 //! # Configuration
 //!
@@ -73,14 +74,18 @@
 //! | `WATCHDOG_SESSION_MAX_LIFETIME` | 28800 s |
 //! | `WATCHDOG_SESSION_ENFORCE_SAME_IP` | false |
 //! | `WATCHDOG_SESSION_ENFORCE_SAME_AGENT` | true |
+//! | `WATCHDOG_SESSION_IP_BINDING` | as `ENFORCE_SAME_IP` says: `exact` or `off` |
+//! | `WATCHDOG_SESSION_AGENT_BINDING` | as `ENFORCE_SAME_AGENT` says: `family` or `off` |
 //! | `WATCHDOG_SESSION_REFRESH_TOKEN_ROTATION` | true |
 //! | `WATCHDOG_SESSION_CONCURRENT_LIMIT` | 5 |
 //! | `WATCHDOG_SESSION_CONCURRENT_POLICY` | `evict_oldest` |
 //! | `WATCHDOG_SESSION_MISMATCH_ACTION` | `refuse` |
 //! | `WATCHDOG_SESSION_TRUSTED_PROXIES` | none |
+//! | `WATCHDOG_SESSION_FORWARDED_HEADER` | `x_forwarded_for` |
 //! | `WATCHDOG_SESSION_GRACE` | 10 s |
 //! | `WATCHDOG_SESSION_ACCESS_TOKEN_LIFETIME` | 300 s |
 //! | `WATCHDOG_SESSION_ACCESS_TOKEN_KEY` | none: HS256 |
+//! | `WATCHDOG_SESSION_ACCESS_TOKEN_KEY_PREVIOUS` | none |
 //! | `WATCHDOG_SESSION_LOCAL_CACHE` | 0: off |
 //!
 //! # Features

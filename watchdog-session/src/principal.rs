@@ -1,10 +1,13 @@
 //! Who acts, and what roles they have.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::AccessClaims;
 use crate::place::SessionId;
 use crate::session::{Credential, Session};
 
@@ -54,6 +57,32 @@ impl AsRef<str> for Role {
 impl From<&str> for Role {
     fn from(name: &str) -> Self {
         Self::new(name)
+    }
+}
+
+impl From<String> for Role {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+impl FromStr for Role {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(name))
+    }
+}
+
+impl PartialEq<str> for Role {
+    fn eq(&self, name: &str) -> bool {
+        self.0 == name
+    }
+}
+
+impl PartialEq<&str> for Role {
+    fn eq(&self, name: &&str) -> bool {
+        self.0 == *name
     }
 }
 
@@ -135,6 +164,18 @@ impl From<&Session> for Principal {
     }
 }
 
+/// For services that check access tokens without the store.
+impl From<&AccessClaims> for Principal {
+    fn from(claims: &AccessClaims) -> Self {
+        Self::new(
+            claims.user().to_owned(),
+            claims.roles().iter().cloned(),
+            Credential::AccessToken,
+            claims.session(),
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +193,30 @@ mod tests {
         assert!(!principal.has_any_role(&[]));
         assert_eq!(serde_json::to_string(&Role::VIEWER).unwrap(), "\"viewer\"");
         assert_eq!(serde_json::from_str::<Role>("\"viewer\"").unwrap(), Role::VIEWER);
+    }
+
+    #[test]
+    fn roles_are_made_of_and_compared_with_text() {
+        let role: Role = "own".parse().unwrap();
+        assert_eq!(role, Role::from("own".to_owned()));
+        assert_eq!(role, "own");
+        assert_eq!(role, *"own");
+        assert_ne!(role, "Own");
+    }
+
+    #[tokio::test]
+    async fn an_access_token_stands_for_the_principal_of_its_session() {
+        let keys = watchdog_core::KeyRing::ephemeral().unwrap();
+        let sessions = crate::Sessions::builder(&keys).build().unwrap();
+        let subject = crate::Subject::user("alice").with_roles(["admin"]);
+        let issued = sessions.issue(subject, &crate::Client::unknown()).await.unwrap();
+        let claims = sessions
+            .verifier()
+            .check_by(issued.access_token.expose(), &watchdog_core::SystemClock)
+            .unwrap();
+        let principal = Principal::from(&claims);
+        let session = sessions.authenticate_access(issued.access_token.expose()).unwrap();
+        assert_eq!(principal, Principal::from(&session));
+        assert!(principal.has_role(&Role::ADMIN));
     }
 }

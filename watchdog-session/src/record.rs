@@ -292,7 +292,7 @@ impl Identity {
     }
 
     /// Opens the sealed part and compares what stands twice, so that whoever can write to the
-    /// store cannot lengthen a life or move a record.
+    /// store cannot move a record or its absolute deadline.
     pub(crate) fn verify(
         keys: &CipherKeys,
         place: Place,

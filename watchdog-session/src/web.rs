@@ -143,8 +143,8 @@ impl WebSessions {
     /// What a router is wrapped in. Without it, extractors and guards answer 500.
     ///
     /// It sets the cookie after what handlers do to the session, and marks answers that depend on
-    /// it: `Cache-Control: no-store` when they set or delete the cookie, `Vary: Cookie` when the
-    /// session was looked at.
+    /// it: `Cache-Control: no-store` when they set or delete the cookie, `Vary` by cookie and
+    /// authorization when the session was looked at.
     pub fn layer(&self) -> SessionLayer {
         SessionLayer::new(self.clone())
     }
@@ -164,6 +164,10 @@ impl WebSessions {
     /// A layer that wants a CSRF token ([`Session::csrf_token`]) in the header [`CSRF_HEADER`] of
     /// each request that may change something and whose session comes by the cookie. It does not
     /// protect the login itself, where there is no session yet: `SameSite` does.
+    ///
+    /// A request with an `Upgrade` header counts as a change, whatever its method: other sites can
+    /// open a WebSocket with the cookie. Pages cannot set headers on one, either; leave such a
+    /// route out, and compare `Origin` there (RFC 6455, section 10.2).
     pub fn csrf(&self) -> Guard {
         Guard::csrf()
     }

@@ -123,9 +123,9 @@
 //!
 //! What somebody can do who can write to Redis: end any session; move `last seen` on, so that an
 //! idle session lives to its absolute deadline; put back an older copy of a record in its own
-//! place, which undoes rotations or a revocation until the absolute deadline; remove a stamp or a
+//! place, which undoes rotations, or revives a session that ended, until the absolute deadline; remove a stamp or a
 //! mark; put back an older value of an attribute of the same session and name, or remove one. They
-//! cannot lengthen a life, move a session or an attribute to another user, session or name, change
+//! cannot let a session live beyond its absolute deadline, move a session or an attribute to another user, session or name, change
 //! a role, or make a token.
 //!
 //! # Events

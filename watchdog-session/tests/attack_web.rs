@@ -322,11 +322,11 @@ async fn t36_an_answer_with_a_cookie_is_stored_by_nobody_and_one_about_a_user_va
         let mark = |name| answer.header(name).map(str::to_owned);
         (mark(CACHE_CONTROL), mark(VARY))
     };
-    let no_store = (Some("no-store".to_owned()), Some("Cookie".to_owned()));
+    let no_store = (Some("no-store".to_owned()), Some("Cookie, Authorization".to_owned()));
     assert_eq!(marks(&browser.post("/public-login").await), no_store, "whatever the handler says");
     assert_eq!(marks(&browser.post("/login/alice").await), no_store);
     assert_eq!(marks(&browser.post("/step-up").await), no_store);
-    assert_eq!(marks(&browser.get("/me").await), (None, Some("Cookie".to_owned())));
+    assert_eq!(marks(&browser.get("/me").await), (None, Some("Cookie, Authorization".to_owned())));
     assert_eq!(marks(&browser.get("/plain").await), (None, None));
     let mut dead = browser.clone();
     assert_eq!(marks(&browser.post("/logout").await), no_store);

@@ -234,6 +234,22 @@ async fn a_verifier_refuses_what_was_revoked() {
     assert_eq!(check(&living), Ok(()));
 }
 
+/// The verifier of a service that has a feed has it, too.
+#[tokio::test]
+async fn the_verifier_of_sessions_with_a_feed_refuses_what_was_revoked() {
+    let Some(server) = shared() else { return };
+    let deployment = Deployment::new(&server.url()).await;
+    let verifier = deployment.verifier(&server.url()).await.verifier();
+    let revoked = deployment.issue().await;
+    let check = || {
+        let checked = verifier.check_by(revoked.access_token.expose(), &SystemClock);
+        checked.map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(check(), Ok(()));
+    deployment.end(0, &revoked).await;
+    eventually("it is refused", SOON, async || check() == Err(ErrorKind::Gone)).await;
+}
+
 /// What was revoked while nobody listened is known before anything is accepted again.
 #[tokio::test]
 async fn a_gap_is_made_up_for_before_anything_is_accepted() {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use watchdog_core::audit::{AuditSink, Entry, Outcome};
 use watchdog_core::testing::{ManualClock, RecordingSink};
 use watchdog_core::{Clock as _, HealthCheck as _, KeyRing, RootKeys, Secret};
+use watchdog_session::store::MAX_ATTRIBUTE_BYTES;
 use watchdog_session::{
-    Client, ErrorKind, Issued, Principal, RevokeReason, SessionConfig, Sessions, Subject, Verdict,
+    Changes, Client, ErrorKind, Issued, Principal, RevokeReason, SessionConfig, Sessions, Subject,
+    Verdict,
 };
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
@@ -412,4 +414,21 @@ async fn t35_no_debug_output_tells_a_user_an_address_an_agent_or_a_label() {
     }
     let id = issued.session.id().to_string();
     assert!(shown[1..8].iter().all(|text| text.contains(&id)), "{shown:#?}");
+}
+
+/// A value of any size costs no more memory than what could be stored.
+#[tokio::test]
+async fn a_value_that_is_too_large_is_given_up_while_it_is_written() {
+    struct Endless(std::cell::Cell<usize>);
+
+    impl serde::Serialize for Endless {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq((0..1_000_000).inspect(|_| self.0.set(self.0.get() + 1)))
+        }
+    }
+
+    let value = Endless(std::cell::Cell::new(0));
+    let refused = Changes::new().insert("large", &value).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Misuse);
+    assert!(value.0.get() < MAX_ATTRIBUTE_BYTES, "{}", value.0.get());
 }

@@ -411,3 +411,61 @@ async fn a_store_that_is_down_is_503_for_whoever_asks_and_the_cookie_stays() {
     }
     assert_eq!(browser.jar.header(), cookie);
 }
+
+/// What is in the header decides who asks; the cookie is exchanged all the same.
+#[tokio::test]
+async fn a_login_ends_the_session_of_the_cookie_whatever_the_authorization_header_says() {
+    let service = service(SessionConfig::default());
+    let mut other = Browser::new(&service.app);
+    let bearer = format!("Bearer {}", other.post("/login/bob/viewer").await.body);
+    for authorization in ["Bearer garbage", "Basic YTpi", &bearer] {
+        for user in ["alice", "carol"] {
+            let mut browser = Browser::new(&service.app);
+            browser.post("/login/alice/viewer").await;
+            browser.post("/count").await;
+            let mut old = browser.clone();
+            let headers = [("authorization", authorization)];
+            let path = format!("/login/{user}/viewer");
+            assert_eq!(browser.send("POST", &path, &headers).await.status, 200);
+            assert!(old.get("/visitor").await.is(200, "nobody"), "{authorization} {user}");
+            assert!(browser.get("/visitor").await.is(200, user), "{authorization}");
+            let kept = if user == "alice" { "2" } else { "1" };
+            assert!(browser.post("/count").await.is(200, kept), "{authorization} {user}");
+        }
+    }
+    assert!(other.get("/visitor").await.is(200, "bob"), "an access token ends nothing");
+}
+
+/// A page of another site can open a WebSocket with the cookie (RFC 6455, section 10.2).
+#[tokio::test]
+async fn an_upgrade_needs_a_csrf_token_although_it_is_a_get() {
+    let service = service(SessionConfig::default());
+    let mut browser = Browser::new(&service.app);
+    browser.post("/login/alice/viewer").await;
+    let upgrade = [("upgrade", "websocket"), ("connection", "Upgrade")];
+    let refused = browser.send("GET", "/guarded", &upgrade).await;
+    assert!(refused.is(403, r#"{"error":"csrf"}"#), "{}", refused.body);
+    let token = browser.get("/token").await.body;
+    let with_token = [upgrade[0], upgrade[1], ("x-csrf-token", &*token)];
+    assert_eq!(browser.send("GET", "/guarded", &with_token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_says_who_it_is_and_is_emptied_without_ending() {
+    async fn emptied(session: Session) -> Result<String, Rejection> {
+        session.insert("a", &1).await?;
+        assert_eq!(session.attributes().await?.len(), 1);
+        session.clear().await?;
+        assert!(session.attributes().await?.is_empty());
+        assert_eq!(session.id(), session.session().id());
+        Ok(session.user())
+    }
+    let service = service(SessionConfig::default());
+    let app = Router::new().route("/emptied", post(emptied)).layer(service.web.layer());
+    let mut browser = Browser::new(&service.app);
+    browser.post("/login/alice/viewer").await;
+    let mut emptier = Browser::new(&app);
+    emptier.jar = browser.jar.clone();
+    assert!(emptier.post("/emptied").await.is(200, "alice"));
+    assert!(browser.get("/visitor").await.is(200, "alice"));
+}

@@ -54,6 +54,11 @@ impl Service {
         &self.process
     }
 
+    /// Where it listens, without the scheme.
+    pub(crate) fn socket(&self) -> &str {
+        self.address.trim_start_matches("http://")
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.address))
     }

@@ -170,7 +170,7 @@ async fn audit(service: &Service, alice: &Login, carol: &Login) {
     assert_ne!(more.body["records"], page.body["records"]);
 }
 
-async fn entries(service: &Service, alice: &Login, query: &str) -> Vec<Value> {
+pub(crate) async fn entries(service: &Service, alice: &Login, query: &str) -> Vec<Value> {
     let answer = Answer::to(alice.by_token(service.get(&format!("/audit?{query}")))).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let records = answer.body["records"].as_array().unwrap();

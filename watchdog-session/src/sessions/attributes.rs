@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -74,7 +75,7 @@ impl fmt::Debug for Attributes {
 /// Changes of attributes that are made together or not at all.
 #[derive(Clone, Default)]
 #[must_use]
-pub struct Changes(BTreeMap<String, Option<Value>>);
+pub struct Changes(BTreeMap<String, Option<Vec<u8>>>);
 
 impl Changes {
     /// No changes.
@@ -86,7 +87,7 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] when the value has no form in JSON.
+    /// [`ErrorKind::Misuse`] when the value has no form in JSON, or is too large.
     pub fn insert<T: Serialize + ?Sized>(
         mut self,
         name: impl Into<String>,
@@ -239,7 +240,7 @@ impl Inner {
         let changes = changes
             .0
             .into_iter()
-            .map(|(name, value)| self.attributes.change(shelf, name, None, value.as_ref()))
+            .map(|(name, value)| self.attributes.change(shelf, name, None, value.as_deref()))
             .collect::<Result<Vec<_>>>()?;
         self.send(session, shelf, expected, clear, changes).await
     }
@@ -259,7 +260,7 @@ impl Inner {
             let value = next.as_ref().map(json).transpose()?;
             let expected = Some(held.map_or(0, |held| held.version));
             let change =
-                self.attributes.change(shelf, name.to_owned(), expected, value.as_ref())?;
+                self.attributes.change(shelf, name.to_owned(), expected, value.as_deref())?;
             match self.send(session, shelf, None, false, vec![change]).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
@@ -356,7 +357,7 @@ impl AttributeKeys {
         shelf: Shelf,
         name: String,
         expected: Option<u64>,
-        value: Option<&Value>,
+        value: Option<&[u8]>,
     ) -> Result<Change> {
         if name.is_empty() || name.len() > MAX_ATTRIBUTE_NAME_BYTES {
             return Err(Error::new(
@@ -366,14 +367,9 @@ impl AttributeKeys {
         }
         let value = match value {
             Some(value) => {
-                let sealed = self.0.seal(&bound(shelf, &name), value.to_string().as_bytes())?;
+                let sealed = self.0.seal(&bound(shelf, &name), value)?;
                 if sealed.len() > MAX_ATTRIBUTE_BYTES {
-                    return Err(Error::new(
-                        ErrorKind::Misuse,
-                        format_args!(
-                            "an attribute has at most {MAX_ATTRIBUTE_BYTES} bytes, sealed"
-                        ),
-                    ));
+                    return Err(too_large());
                 }
                 Some(sealed)
             }
@@ -404,10 +400,40 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T> {
     })
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
-    serde_json::to_value(value).map_err(|error| {
-        Error::new(ErrorKind::Misuse, "session attribute has no form in JSON").with_source(error)
-    })
+/// The value as JSON; a large one is given up where it gets too large.
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+    let mut text = Bounded(Vec::new());
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => Ok(text.0),
+        Err(error) if error.is_io() => Err(too_large()),
+        Err(error) => {
+            let error = Error::new(ErrorKind::Misuse, "session attribute has no form in JSON")
+                .with_source(error);
+            Err(error)
+        }
+    }
+}
+
+/// Takes no more than could ever be stored.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_ATTRIBUTE_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_large() -> Error {
+    let text = format_args!("an attribute has at most {MAX_ATTRIBUTE_BYTES} bytes, sealed");
+    Error::new(ErrorKind::Misuse, text)
 }
 
 fn conflict() -> Error {

@@ -2,6 +2,7 @@ use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
 
 use super::Sessions;
+use crate::client::bounded;
 use crate::error::Result;
 use crate::event::timestamp;
 use crate::principal::Principal;
@@ -31,7 +32,7 @@ impl Sessions {
             resource,
         )
         .with_outcome(Outcome::Denied)
-        .with_client(client.clone())
+        .with_client(bounded(client))
         .with_detail("session", principal.session().to_string());
         audit.record(entry).await?;
         Ok(())

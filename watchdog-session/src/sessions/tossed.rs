@@ -2,6 +2,7 @@ use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
 
 use super::Sessions;
+use crate::client::bounded;
 use crate::error::Result;
 use crate::event::timestamp;
 
@@ -23,7 +24,7 @@ impl Sessions {
             Resource::new("cookie", name),
         )
         .with_outcome(Outcome::Denied)
-        .with_client(client.clone())
+        .with_client(bounded(client))
         .with_detail("count", count);
         audit.record(entry).await?;
         Ok(())

@@ -1,3 +1,4 @@
+use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Method};
 
@@ -10,11 +11,15 @@ use crate::telemetry;
 /// allowed to (CORS).
 pub const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// Passes for requests that change nothing (RFC 9110, section 9.2.1), for those that no browser
+/// Passes for requests that change nothing (RFC 9110, section 9.2.1), unless they open something
+/// else, such as a WebSocket that any site may open with the cookie (RFC 6455, section 10.2), for
+/// those that no browser
 /// signed by itself, and for those with a token of their session.
 pub(super) async fn check(parts: &Parts) -> Result<(), Rejection> {
     let visit = Visit::of(parts)?;
-    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) {
+    let is_safe =
+        matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    if is_safe && !parts.headers.contains_key(UPGRADE) {
         return Ok(());
     }
     let Some(session) = visit.optional(parts).await? else { return Ok(()) };

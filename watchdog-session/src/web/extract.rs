@@ -8,6 +8,7 @@ use watchdog_core::audit::Client;
 
 use super::visit::Visit;
 use super::{Rejection, WebSessions};
+use crate::client::{MAX_USER_AGENT, bounded, cut};
 use crate::session::Session;
 
 /// The session of a request, to look at; without a valid one, the handler does not run.
@@ -27,7 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentSession {
 
 /// The client of a request: an [`axum::Extension`] of [`Client`] when a layer has put one there;
 /// else the address that the peer, or the [trusted proxies](super::TrustedProxies) behind it, stand
-/// for, and the user agent. Headers that any client can write are not believed.
+/// for, and the first 512 bytes of the user agent. Headers that any client can write are not believed.
 ///
 /// Without the layer of [`WebSessions`] the address is the peer's. It is known when the service was
 /// made with `into_make_service_with_connect_info::<SocketAddr>()`; else there is none.
@@ -48,15 +49,19 @@ pub struct NoTouch;
 
 pub(super) fn client(parts: &Parts, web: Option<&WebSessions>) -> Client {
     if let Some(client) = parts.extensions.get::<Client>() {
-        return client.clone();
+        return bounded(client);
     }
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let ip = match web {
         Some(web) => web.proxies().client_address(peer, &parts.headers),
         None => peer,
     };
-    let user_agent = parts.headers.get(USER_AGENT);
-    Client::new(ip, user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()))
+    let user_agent = parts.headers.get(USER_AGENT).map(|agent| {
+        let start = &agent.as_bytes()[..agent.len().min(MAX_USER_AGENT)];
+        // What is no text becomes three bytes for one.
+        cut(&String::from_utf8_lossy(start)).to_owned()
+    });
+    Client::new(ip, user_agent)
 }
 
 /// The token of exactly one `Authorization: Bearer` header (RFC 6750, section 2.1).

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::visit::Caller;
 use super::{Rejection, WebSessions};
 use crate::error::{Error, Result};
+use crate::place::SessionId;
 use crate::principal::Principal;
 use crate::session::{Credential, Issued, Regeneration, RevokeReason};
 use crate::sessions::Attributes;
@@ -46,6 +47,16 @@ impl Session {
         self.caller.visit.current().unwrap_or_else(|| self.session.clone())
     }
 
+    /// The public id of the session, which opens nothing: for device lists and logs.
+    pub fn id(&self) -> SessionId {
+        self.session().id()
+    }
+
+    /// The user's id.
+    pub fn user(&self) -> String {
+        self.session().user().to_owned()
+    }
+
     /// Who acts.
     pub fn principal(&self) -> Principal {
         Principal::from(&self.session())
@@ -78,9 +89,8 @@ impl Session {
     ///
     /// As [`Sessions::insert`](crate::Sessions::insert).
     pub async fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
-        let done = self.web().sessions().insert(&self.session(), name, value).await;
-        self.caller.visit.forget_attributes();
-        done.map(drop)
+        let _changing = self.caller.visit.changing();
+        self.web().sessions().insert(&self.session(), name, value).await.map(drop)
     }
 
     /// Removes an attribute, if there is one. One round trip.
@@ -89,9 +99,18 @@ impl Session {
     ///
     /// As [`Sessions::insert`](crate::Sessions::insert).
     pub async fn remove(&self, name: &str) -> Result<()> {
-        let done = self.web().sessions().remove(&self.session(), name).await;
-        self.caller.visit.forget_attributes();
-        done.map(drop)
+        let _changing = self.caller.visit.changing();
+        self.web().sessions().remove(&self.session(), name).await.map(drop)
+    }
+
+    /// Removes all attributes; the session goes on. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sessions::clear`](crate::Sessions::clear).
+    pub async fn clear(&self) -> Result<()> {
+        let _changing = self.caller.visit.changing();
+        self.web().sessions().clear(&self.session()).await.map(drop)
     }
 
     /// Makes a new value of an attribute from the one there is; `change` is called again when
@@ -105,9 +124,8 @@ impl Session {
         name: &str,
         change: impl FnMut(Option<T>) -> Option<T> + Send,
     ) -> Result<Option<T>> {
-        let done = self.web().sessions().update(&self.session(), name, change).await;
-        self.caller.visit.forget_attributes();
-        done
+        let _changing = self.caller.visit.changing();
+        self.web().sessions().update(&self.session(), name, change).await
     }
 
     /// Exchanges the session for a new one with a new id and a new cookie; the old ones are dead at

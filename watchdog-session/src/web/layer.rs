@@ -1,7 +1,9 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY,
+};
 use axum::http::{Request, Response};
 use tower::{Layer, Service};
 
@@ -75,17 +77,24 @@ fn mark(headers: &mut HeaderMap, visit: &Visit) {
     if is_set {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if (is_set || is_read) && !varies(headers) {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    if is_set || is_read {
+        match (varies(headers, &COOKIE), varies(headers, &AUTHORIZATION)) {
+            (false, false) => append(headers, "Cookie, Authorization"),
+            (false, true) => append(headers, "Cookie"),
+            (true, false) => append(headers, "Authorization"),
+            (true, true) => {}
+        }
     }
 }
 
-fn varies(headers: &HeaderMap) -> bool {
+fn append(headers: &mut HeaderMap, names: &'static str) {
+    headers.append(VARY, HeaderValue::from_static(names));
+}
+
+fn varies(headers: &HeaderMap, wanted: &HeaderName) -> bool {
     headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value
-            .split(',')
-            .map(str::trim)
-            .any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
+        let mut names = value.split(',').map(str::trim);
+        names.any(|name| name == "*" || name.eq_ignore_ascii_case(wanted.as_str()))
     })
 }
 
@@ -98,7 +107,7 @@ mod tests {
         let with = |values: &[&'static str]| {
             let headers =
                 values.iter().map(|value| (VARY, HeaderValue::from_static(value))).collect();
-            varies(&headers)
+            varies(&headers, &COOKIE)
         };
         assert!(!with(&[]));
         assert!(!with(&["Accept, X-Cookie"]));

@@ -1,5 +1,6 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use watchdog_core::Secret;
 
 use super::visit::Caller;
 use super::{Rejection, Session};
@@ -11,6 +12,8 @@ use crate::session::{Credential, Issued, Regeneration, RevokeReason, Subject};
 #[derive(Clone, Debug)]
 pub struct OptionalSession {
     caller: Caller,
+    /// The cookie of a request that is judged by its `Authorization` header.
+    beside: Option<Secret<String>>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for OptionalSession {
@@ -19,7 +22,8 @@ impl<S: Send + Sync> FromRequestParts<S> for OptionalSession {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let caller = Caller::of(parts)?;
         caller.visit.optional(parts).await?;
-        Ok(Self { caller })
+        let beside = caller.visit.cookie_beside(parts);
+        Ok(Self { caller, beside })
     }
 }
 
@@ -39,9 +43,11 @@ impl OptionalSession {
     /// Signs in a user whose credentials the application has checked, with a new session id and a
     /// new cookie; the layer sends it.
     ///
-    /// Whatever session the request came with is dead afterwards. One of the same user is exchanged
-    /// and keeps its attributes; one of another user ends, and nothing of it is kept. (OWASP ASVS
-    /// 5.0, 7.2.4.) A session id that was never issued is never adopted. One or two round trips.
+    /// Whatever session the cookie of the request holds is dead afterwards, even when the request
+    /// has an `Authorization` header and is judged by that. One of the same user is exchanged and
+    /// keeps its attributes; one of another user ends, and nothing of it is kept. (OWASP ASVS 5.0,
+    /// 7.2.4.) A session that only an access token stands for goes on. A session id that was never
+    /// issued is never adopted. One to three round trips.
     ///
     /// # Errors
     ///
@@ -50,8 +56,7 @@ impl OptionalSession {
     /// answer.
     pub async fn login(&self, subject: Subject) -> Result<Issued> {
         subject.check()?;
-        let old = self.caller.visit.current();
-        let issued = match old.filter(|old| old.credential() == Credential::SessionToken) {
+        let issued = match self.replaced().await? {
             Some(old) if old.user() == subject.user => self.login_again(&old, subject).await?,
             Some(old) => {
                 let sessions = self.caller.visit.web().sessions();
@@ -63,6 +68,17 @@ impl OptionalSession {
         };
         self.caller.visit.began(&issued)?;
         Ok(issued)
+    }
+
+    /// The session that the new cookie takes the place of.
+    async fn replaced(&self) -> Result<Option<crate::session::Session>> {
+        let Caller { visit, client } = &self.caller;
+        if let Some(cookie) = &self.beside
+            && let Some(session) = visit.session_beside(cookie, client).await?
+        {
+            return Ok(Some(session));
+        }
+        Ok(visit.current().filter(|old| old.credential() == Credential::SessionToken))
     }
 
     async fn login_again(&self, old: &crate::session::Session, subject: Subject) -> Result<Issued> {

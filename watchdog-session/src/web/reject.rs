@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -90,7 +91,20 @@ impl Rejection {
     pub fn status(&self) -> StatusCode {
         self.status
     }
+
+    /// What the answer says after `error`: `missing`, `invalid`, `forbidden`, …
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
 }
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused with {}: {}", self.status.as_u16(), self.code)
+    }
+}
+
+impl std::error::Error for Rejection {}
 
 impl Challenge {
     fn header(self) -> HeaderValue {
@@ -134,5 +148,18 @@ impl IntoResponse for Rejection {
             headers.insert(SET_COOKIE, deletion);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_is_an_error_that_says_its_status_and_code() {
+        let rejection = Rejection::missing();
+        assert_eq!((rejection.status(), rejection.code()), (StatusCode::UNAUTHORIZED, "missing"));
+        let error: Box<dyn std::error::Error + Send + Sync> = Box::new(rejection);
+        assert_eq!(error.to_string(), "refused with 401: missing");
     }
 }

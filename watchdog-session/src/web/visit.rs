@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts;
+use watchdog_core::Secret;
 use watchdog_core::audit::Client;
 
 use super::cookie::Presented;
@@ -24,6 +25,8 @@ pub(super) struct Visit {
 struct State {
     session: Known,
     attributes: Option<Arc<Attributes>>,
+    /// How often attributes were forgotten: what was read before that is not kept.
+    generation: u64,
     /// The cookie that the answer sets.
     cookie: Option<HeaderValue>,
     /// Whether the answer depends on who asks.
@@ -113,6 +116,30 @@ impl Visit {
         Ok(Some(session))
     }
 
+    /// The one session cookie of a request that is judged by its `Authorization` header.
+    pub(super) fn cookie_beside(&self, parts: &Parts) -> Option<Secret<String>> {
+        if !parts.headers.contains_key(AUTHORIZATION) {
+            return None;
+        }
+        match self.web.cookie().presented(&parts.headers) {
+            Presented::One(token) => Some(Secret::new(token.to_owned())),
+            Presented::Nothing | Presented::Several => None,
+        }
+    }
+
+    /// The session of such a cookie, if it has one.
+    pub(super) async fn session_beside(
+        &self,
+        cookie: &Secret<String>,
+        client: &Client,
+    ) -> Result<Option<Session>> {
+        match self.web.sessions().recognise_untouched(cookie.expose(), client).await {
+            Ok(session) => Ok(Some(session)),
+            Err(error) if is_about_the_token(error.kind()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The session, as far as this request has seen it.
     pub(super) fn current(&self) -> Option<Session> {
         match &self.state().session {
@@ -125,7 +152,7 @@ impl Visit {
     pub(super) fn began(&self, issued: &Issued) -> Result<()> {
         let mut state = self.state();
         state.session = Known::Session(issued.session.clone());
-        state.attributes = None;
+        state.forget_attributes();
         state.cookie = Some(self.web.cookie().holding(&issued.session_token)?);
         Ok(())
     }
@@ -134,7 +161,7 @@ impl Visit {
     pub(super) fn ended(&self, credential: Credential) -> Result<()> {
         let mut state = self.state();
         state.session = Known::Over;
-        state.attributes = None;
+        state.forget_attributes();
         if credential == Credential::SessionToken {
             state.cookie = Some(self.web.cookie().deletion()?);
         }
@@ -143,17 +170,21 @@ impl Visit {
 
     /// The attributes of the session, read once until they change.
     pub(super) async fn attributes(&self, session: &Session) -> Result<Arc<Attributes>> {
-        if let Some(attributes) = &self.state().attributes {
-            return Ok(Arc::clone(attributes));
-        }
+        let generation = {
+            let state = self.state();
+            if let Some(attributes) = &state.attributes {
+                return Ok(Arc::clone(attributes));
+            }
+            state.generation
+        };
         let attributes = Arc::new(self.web.sessions().attributes(session).await?);
-        self.state().attributes = Some(Arc::clone(&attributes));
+        self.state().keep(generation, &attributes);
         Ok(attributes)
     }
 
-    /// The attributes have changed, or may have.
-    pub(super) fn forget_attributes(&self) {
-        self.state().attributes = None;
+    /// Held while attributes change: when it is dropped they have changed, or may have.
+    pub(super) fn changing(&self) -> Changing<'_> {
+        Changing(self)
     }
 
     /// What the answer has to say: the cookie, and whether it depends on who asks.
@@ -171,6 +202,27 @@ impl State {
     fn known(&mut self) -> &Known {
         self.is_read = true;
         &self.session
+    }
+
+    fn forget_attributes(&mut self) {
+        self.attributes = None;
+        self.generation += 1;
+    }
+
+    /// Keeps attributes that were asked for in a generation, if it is still that one.
+    fn keep(&mut self, generation: u64, attributes: &Arc<Attributes>) {
+        if self.generation == generation {
+            self.attributes = Some(Arc::clone(attributes));
+        }
+    }
+}
+
+/// A change of attributes, which may be given up half way.
+pub(super) struct Changing<'a>(&'a Visit);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.state().forget_attributes();
     }
 }
 
@@ -206,5 +258,22 @@ impl Caller {
         let visit = Visit::of(parts)?;
         let client = client(parts, Some(visit.web()));
         Ok(Self { visit, client })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_that_changed_while_they_were_read_are_not_kept() {
+        let mut state = State::default();
+        let read = Arc::new(Attributes::default());
+        let asked = state.generation;
+        state.forget_attributes();
+        state.keep(asked, &read);
+        assert!(state.attributes.is_none());
+        state.keep(state.generation, &read);
+        assert!(state.attributes.is_some());
     }
 }
