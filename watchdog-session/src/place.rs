@@ -58,6 +58,14 @@ impl SessionId {
         Hex::of(&self.0)
     }
 
+    /// The field its record stands in.
+    pub(crate) fn field(&self) -> [u8; 34] {
+        let mut field = [0; 34];
+        field[..2].copy_from_slice(b"s:");
+        field[2..].copy_from_slice(&self.hex().0);
+        field
+    }
+
     /// The bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
         &self.0
