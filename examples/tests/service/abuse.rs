@@ -52,7 +52,7 @@ async fn cut_off(service: &Service, login: &Login, line: &str, sent: usize) -> S
     stream.write_all(&vec![b' '; sent]).await.unwrap();
     let mut start = [0; 12];
     let read = stream.read_exact(&mut start);
-    tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), read).await.unwrap().unwrap();
     String::from_utf8_lossy(&start).into_owned()
 }
 
