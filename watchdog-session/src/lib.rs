@@ -91,7 +91,7 @@
 //! # What it does not do
 //!
 //! It checks no passwords and speaks no OAuth: it begins where you know who the user is. Tokens are
-//! not bound to a key of the client (DPoP, RFC 9449): whoever copies one holds it.
+//! not bound to a key of the client (`DPoP`, RFC 9449): whoever copies one holds it.
 //!
 //! # Extending it
 //!
