@@ -53,9 +53,13 @@ impl Inner {
             return Err(client_mismatch());
         }
         if self.mismatches.is_due(place.session, Instant::now()) {
+            let report = Due { mismatches: &self.mismatches, session: Some(place.session) };
             // A request is not refused, nor served, because its report was lost.
-            if let Err(error) = self.report_mismatch(place, mismatch, client).await {
-                tracing::warn!(%error, "a session used by another client was not reported");
+            match self.report_mismatch(place, mismatch, client).await {
+                Ok(()) => report.done(),
+                Err(error) => {
+                    tracing::warn!(%error, "a session used by another client was not reported");
+                }
             }
         }
         match action {
@@ -122,6 +126,27 @@ impl Mismatches {
     }
 }
 
+/// A report that is under way: one that fails or is given up is due again at once.
+struct Due<'a> {
+    mismatches: &'a Mismatches,
+    session: Option<SessionId>,
+}
+
+impl Due<'_> {
+    fn done(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session {
+            let mut reported = self.mismatches.0.lock().unwrap_or_else(PoisonError::into_inner);
+            reported.remove(&session);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +160,18 @@ mod tests {
         assert!(mismatches.is_due(b, start + PAUSE / 2));
         assert!(mismatches.is_due(a, start + PAUSE));
         assert!(!mismatches.is_due(a, start + PAUSE + PAUSE / 2));
+    }
+
+    #[test]
+    fn a_report_that_failed_or_was_given_up_is_due_again() {
+        let (mismatches, start) = (Mismatches::default(), Instant::now());
+        let session = SessionId::from_bytes([1; 16]);
+        let report = || Due { mismatches: &mismatches, session: Some(session) };
+        assert!(mismatches.is_due(session, start));
+        drop(report());
+        assert!(mismatches.is_due(session, start));
+        report().done();
+        assert!(!mismatches.is_due(session, start));
     }
 
     #[test]
