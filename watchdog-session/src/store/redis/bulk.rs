@@ -22,7 +22,7 @@ impl RedisStore {
         let more = [request.reason.into(), Arg::Bytes(&request.nonce)];
         let outbox = request.outbox.as_ref();
         let reply = self.run(&REVOKE_ALL, request.location, &except, outbox, &more).await?;
-        match &*reply.word {
+        match reply.word() {
             "done" => Ok(RevokedAll { now: reply.now, sessions: reply.number(0)? }),
             _ => Err(reply.unexpected()),
         }
@@ -80,7 +80,7 @@ impl RedisStore {
         ];
         let outbox = request.outbox.as_ref();
         let reply = self.run(&REVOKE_EVERYBODY, location, &session, outbox, &more).await?;
-        match &*reply.word {
+        match reply.word() {
             "done" => Ok(reply.now),
             _ => Err(unexpected(REVOKE_EVERYBODY.name())),
         }
