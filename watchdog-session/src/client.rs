@@ -39,14 +39,38 @@ const SYSTEMS: [(&str, &str); 8] = [
 /// nothing, another browser does. What is not a browser counts by its first product name.
 pub(crate) fn agent_family(user_agent: &str) -> String {
     let text = cut(user_agent);
-    let found = |marks: &[(&str, &'static str)]| {
-        marks.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
-    };
-    let family = match found(&FAMILIES) {
-        Some(family) => family.to_owned(),
-        None => product(text).to_ascii_lowercase(),
-    };
-    format!("{family} on {}", found(&SYSTEMS).unwrap_or("other"))
+    let (family, system) = marked(text);
+    let mut key = String::with_capacity(32);
+    match family {
+        Some(family) => key.push_str(family),
+        None => {
+            key.push_str(&product(text).to_ascii_lowercase());
+        }
+    }
+    key.push_str(" on ");
+    key.push_str(system.unwrap_or("other"));
+    key
+}
+
+/// The names of the first family and of the first system whose marks are in the text, in one pass.
+fn marked(text: &str) -> (Option<&'static str>, Option<&'static str>) {
+    let bytes = text.as_bytes();
+    let (mut family, mut system) = (FAMILIES.len(), SYSTEMS.len());
+    for (position, byte) in bytes.iter().enumerate() {
+        // All marks begin with one of these.
+        if !matches!(byte, b'A' | b'C' | b'E' | b'F' | b'L' | b'M' | b'O' | b'S' | b'W' | b'i') {
+            continue;
+        }
+        let rest = &bytes[position..];
+        let first = |marks: &[(&str, &str)], before: usize| {
+            let mut sooner = marks[..before].iter();
+            sooner.position(|(mark, _)| rest.starts_with(mark.as_bytes())).unwrap_or(before)
+        };
+        family = first(&FAMILIES, family);
+        system = first(&SYSTEMS, system);
+    }
+    let name = |found: Option<&(&'static str, &'static str)>| found.map(|(_, name)| *name);
+    (name(FAMILIES.get(family)), name(SYSTEMS.get(system)))
 }
 
 /// The first product of a user agent, without the version that may be part of its name, as in
@@ -94,8 +118,9 @@ pub(crate) fn network(ip: IpAddr) -> Vec<u8> {
 }
 
 /// What a grace period is bound to: family, system and network.
-pub(crate) fn grace_key(client: &Client) -> Vec<u8> {
-    let mut key = agent_key(client).into_bytes();
+pub(crate) fn grace_key(client: &Client, agent_key: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(agent_key.len() + 9);
+    key.extend_from_slice(agent_key.as_bytes());
     key.push(0);
     key.extend(client.ip.map(network).unwrap_or_default());
     key
@@ -141,7 +166,9 @@ impl Binding {
     pub(crate) fn judge(self, issued_to: &Client, client: &Client) -> Option<Mismatch> {
         let mismatch = Mismatch {
             ip: self.bound_ip(issued_to) != self.bound_ip(client),
-            agent: self.bound_agent(issued_to) != self.bound_agent(client),
+            // Equal agents are equal under every policy, and families take their time.
+            agent: issued_to.user_agent != client.user_agent
+                && self.bound_agent(issued_to) != self.bound_agent(client),
         };
         (mismatch.ip || mismatch.agent).then_some(mismatch)
     }
@@ -226,6 +253,25 @@ mod tests {
         assert_eq!(UNBOUND.judge(&empty, &none), None);
     }
 
+    fn one_pass_finds_what_a_search_for_each_mark_finds() {
+        let agents =
+            [FIREFOX, CHROME, SAFARI, IPHONE, "curl/8.5.0", "", "Edg", "xEdgx", "é Linux é"];
+        let marks = FAMILIES.iter().chain(&SYSTEMS).map(|(mark, _)| *mark);
+        let mut texts: Vec<String> = agents.map(str::to_owned).to_vec();
+        for one in marks.clone() {
+            for other in marks.clone() {
+                texts.push(format!("a {one}1 ({other}; b)"));
+            }
+            texts.push(one[..one.len() - 1].to_owned());
+        }
+        let found = |marks: &[(&str, &'static str)], text: &str| {
+            marks.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
+        };
+        for text in texts {
+            assert_eq!(marked(&text), (found(&FAMILIES, &text), found(&SYSTEMS, &text)), "{text}");
+        }
+    }
+
     const UNBOUND: Binding = Binding { ip: IpBinding::Off, agent: AgentBinding::Off };
     const IP: Option<Mismatch> = Some(Mismatch { ip: true, agent: false });
     const AGENT: Option<Mismatch> = Some(Mismatch { ip: false, agent: true });
@@ -287,7 +333,10 @@ mod tests {
 
     #[test]
     fn grace_is_bound_to_the_network_and_the_family() {
-        let key = |ip, agent| grace_key(&client(ip, agent));
+        let key = |ip, agent| {
+            let client = client(ip, agent);
+            grace_key(&client, &agent_key(&client))
+        };
         assert_eq!(key("192.0.2.1", FIREFOX), key("::ffff:192.0.2.77", FIREFOX));
         assert_ne!(key("192.0.2.1", FIREFOX), key("192.0.3.1", FIREFOX));
         assert_ne!(key("192.0.2.1", FIREFOX), key("192.0.2.1", CHROME));

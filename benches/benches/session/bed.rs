@@ -41,8 +41,13 @@ pub(crate) fn user(number: usize) -> String {
 }
 
 impl Bed {
-    /// `None` where Redis is not installed.
+    /// Without a local cache. `None` where Redis is not installed.
     pub(crate) fn make() -> Option<Self> {
+        Self::with_local_cache(0)
+    }
+
+    /// With a local cache of so many sessions.
+    pub(crate) fn with_local_cache(local_cache: u32) -> Option<Self> {
         if !is_available() {
             return None;
         }
@@ -51,11 +56,18 @@ impl Bed {
         let config = RedisConfig::from_url(&server.url()).unwrap();
         let redis = runtime.block_on(Redis::connect(&config)).unwrap();
         let keys = KeyRing::ephemeral().unwrap();
+        // Tracking starts with the cache, on the runtime of whoever builds it.
+        let entered = runtime.enter();
         let sessions = Sessions::builder(&keys)
             .store(Arc::new(RedisStore::new(redis.clone())))
-            .config(SessionConfig { grace: Duration::ZERO, ..SessionConfig::default() })
+            .config(SessionConfig {
+                grace: Duration::ZERO,
+                local_cache,
+                ..SessionConfig::default()
+            })
             .build()
             .unwrap();
+        drop(entered);
         let tokens = TokenKeys::new(&keys.secret).unwrap();
         let (mut issued, mut places) = (Vec::new(), Vec::new());
         for number in 0..TASKS {

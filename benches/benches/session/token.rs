@@ -1,6 +1,7 @@
 //! Tokens made and checked without asking anybody.
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use tokio::runtime::Runtime;
@@ -15,6 +16,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     keys(criterion);
     access(criterion);
     forged(criterion);
+    cached(criterion);
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -68,4 +70,25 @@ fn forged(criterion: &mut Criterion) {
 /// What this bench asks the server itself, and what a client's connection does unasked.
 fn is_of_the_bench(command: &str) -> bool {
     ["config", "info", "ping", "client"].iter().any(|own| command.starts_with(own))
+}
+
+/// A session that the local cache knows.
+fn cached(criterion: &mut Criterion) {
+    let Some(bed) = Bed::with_local_cache(1024) else { return };
+    let (token, client) = (bed.issued[0].session_token.expose(), client());
+    let authenticate = || bed.sessions.authenticate(black_box(token), &client);
+    // The first ones ask the store, until every change is sure to be told.
+    let started = Instant::now();
+    while bed.sessions.staleness().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(10), "the server tells no changes");
+        bed.runtime.block_on(tokio::time::sleep(Duration::from_millis(10)));
+    }
+    bed.runtime.block_on(authenticate()).unwrap();
+    let mut group = criterion.benchmark_group("session/local cache");
+    bed.server.command(&["CONFIG", "RESETSTAT"]);
+    group.bench_function("hit", |b| b.to_async(&bed.runtime).iter(authenticate));
+    group.finish();
+    let reads = bed.server.calls().get("hmget").copied().unwrap_or_default();
+    // An entry lives for 30 s.
+    assert!(reads <= 2, "{reads} reads, though the cache knows the session");
 }

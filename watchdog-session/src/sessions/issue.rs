@@ -116,8 +116,8 @@ impl Inner {
             current_digest: digest_of(&refresh.value),
             previous_digest: [0; 32],
             origin_ip: self.ip_tag(refresh, &bound_to)?,
-            origin_agent: self.agent_tag(refresh, &bound_to)?,
-            rotated_by: self.grace_tag(refresh, client)?,
+            origin_agent: self.agent_tag(refresh, &bound_to, &agent_key(&bound_to))?,
+            rotated_by: self.grace_tag(refresh, client, &agent_key(client))?,
         };
         header.set_family(family(client));
         let sealed = identity.seal(self.events.records(), place)?;
@@ -149,7 +149,12 @@ impl Inner {
     }
 
     /// A keyed digest of the agent, as far as sessions are bound to it.
-    pub(super) fn agent_tag(&self, chain: RefreshParts, client: &Client) -> Result<[u8; 16]> {
+    pub(super) fn agent_tag(
+        &self,
+        chain: RefreshParts,
+        client: &Client,
+        family: &str,
+    ) -> Result<[u8; 16]> {
         if self.binding().agent == AgentBinding::Exact {
             let key = chain.key;
             return match exact_agent(client) {
@@ -157,11 +162,17 @@ impl Inner {
                 None => self.tokens.client_tag(key, b"no agent", b""),
             };
         }
-        self.tokens.client_tag(chain.key, b"agent", agent_key(client).as_bytes())
+        self.tokens.client_tag(chain.key, b"agent", family.as_bytes())
     }
 
-    pub(super) fn grace_tag(&self, chain: RefreshParts, client: &Client) -> Result<[u8; 16]> {
-        self.tokens.client_tag(chain.key, b"grace", &grace_key(client))
+    /// A keyed digest of what a grace period is bound to.
+    pub(super) fn grace_tag(
+        &self,
+        chain: RefreshParts,
+        client: &Client,
+        family: &str,
+    ) -> Result<[u8; 16]> {
+        self.tokens.client_tag(chain.key, b"grace", &grace_key(client, family))
     }
 }
 

@@ -4,7 +4,7 @@ use super::bound::client_mismatch;
 use super::bulk::nonce;
 use super::regenerate::step_up_required;
 use super::{Inner, gone};
-use crate::client::family;
+use crate::client::{agent_key, family};
 use crate::config::{AgentBinding, IpBinding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Ended;
@@ -81,15 +81,16 @@ impl Inner {
     ) -> Result<Presented> {
         let binding = self.binding();
         let bind_ip = binding.ip != IpBinding::Off;
+        let agent = agent_key(client);
         Ok(Presented {
             generation: parts.generation,
             digest: digest_of(&parts.value),
             successor: digest_of(&successor.value),
-            client: self.grace_tag(parts, client)?,
+            client: self.grace_tag(parts, client, &agent)?,
             nonce: nonce()?,
             made_at: self.store.now().unwrap_or(Millis::MAX),
             ip: bind_ip.then(|| self.ip_tag(parts, client)).transpose()?,
-            agent_tag: self.agent_tag(parts, client)?,
+            agent_tag: self.agent_tag(parts, client, &agent)?,
             bind_agent: binding.agent != AgentBinding::Off,
             family: family(client),
         })

@@ -76,7 +76,7 @@ impl RedisStore {
         outbox: Option<&Outbox>,
         more: &[Arg<'_>],
     ) -> Result<Reply> {
-        self.run(script, place.location, &place.session.to_string(), outbox, more).await
+        self.run(script, place.location, place.session.hex().as_str(), outbox, more).await
     }
 
     async fn run(
@@ -89,10 +89,11 @@ impl RedisStore {
     ) -> Result<Reply> {
         let (users, stream) = (self.users(location), self.stream(location.bucket));
         let everybody = self.everybody(location.bucket);
-        let user = location.user_text();
+        let user = location.user_hex();
         let (seed, client) =
             outbox.map_or((&[][..], &[][..]), |out| (&out.seed[..], &out.client[..]));
-        let mut args = vec![Arg::from(seed), client.into(), (&*user).into(), session.into()];
+        let mut args = Vec::with_capacity(4 + more.len());
+        args.extend([Arg::from(seed), client.into(), user.as_str().into(), session.into()]);
         args.extend_from_slice(more);
         let value = self.redis.call(script, &[&users, &stream, &everybody], &args).await?;
         let reply = Reply::parse(script, value)?;
@@ -151,7 +152,7 @@ impl RedisStore {
         ];
         let reply = self.run_at(&CREATE, &request.place, request.outbox.as_ref(), &more).await?;
         let now = reply.now;
-        match &*reply.word {
+        match reply.word() {
             "stored" => {
                 Ok(Created::Stored { now, expired: reply.number(0)?, evicted: reply.number(1)? })
             }
@@ -164,14 +165,14 @@ impl RedisStore {
 
     async fn rotate_by_script(&self, request: &Rotate) -> Result<RotateReply> {
         let (presented, rules) = (&request.presented, &request.rules);
-        let ip = presented.ip.map(|tag| tag.to_vec()).unwrap_or_default();
+        let ip = presented.ip.as_ref().map_or(&[][..], |tag| &tag[..]);
         let more = [
             Arg::Integer(presented.generation.into()),
             Arg::Bytes(&presented.digest),
             Arg::Bytes(&presented.successor),
             Arg::Bytes(&presented.client),
             Arg::Bytes(&presented.nonce),
-            Arg::Bytes(&ip),
+            Arg::Bytes(ip),
             Arg::Bytes(&presented.agent_tag),
             Arg::Integer(presented.bind_agent.into()),
             Arg::Integer(presented.family.into()),
@@ -182,7 +183,7 @@ impl RedisStore {
         ];
         let mut reply =
             self.run_at(&ROTATE, &request.place, request.outbox.as_ref(), &more).await?;
-        match &*reply.word {
+        match reply.word() {
             "newer" => {
                 return Err(Error::new(
                     ErrorKind::Unavailable,
@@ -194,7 +195,7 @@ impl RedisStore {
             }
             _ => {}
         }
-        let verdict = Verdict::from_name(&reply.word).ok_or_else(|| reply.unexpected())?;
+        let verdict = Verdict::from_name(reply.word()).ok_or_else(|| reply.unexpected())?;
         let record = match reply.rest.pop() {
             Some(Value::Bytes(record)) if verdict.is_granted() => Some(record.to_vec()),
             None if !verdict.is_granted() => None,

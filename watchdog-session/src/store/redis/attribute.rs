@@ -49,7 +49,7 @@ impl RedisStore {
             more.push(Arg::Bytes(change.value.as_deref().unwrap_or_default()));
         }
         let reply = self.run_at(&UPDATE, &request.place, request.outbox.as_ref(), &more).await?;
-        let outcome = match &*reply.word {
+        let outcome = match reply.word() {
             "done" => UpdateOutcome::Done { version: reply.number(0)? },
             "conflict" => UpdateOutcome::Conflict { version: reply.number(0)? },
             "full" => UpdateOutcome::Full,

@@ -22,7 +22,7 @@ impl RedisStore {
         let more = [request.reason.into(), Arg::Bytes(&request.nonce), or_empty(request.up_to)];
         let outbox = request.outbox.as_ref();
         let reply = self.run(&REVOKE_ALL, request.location, &except, outbox, &more).await?;
-        match &*reply.word {
+        match reply.word() {
             "done" => Ok(RevokedAll {
                 now: reply.now,
                 sessions: reply.number(0)?,
@@ -95,7 +95,7 @@ impl RedisStore {
         ];
         let outbox = request.outbox.as_ref();
         let reply = self.run(&REVOKE_EVERYBODY, location, &session, outbox, &more).await?;
-        match &*reply.word {
+        match reply.word() {
             "done" => Ok(EverybodyRevoked { now: reply.now, up_to: reply.number(0)? }),
             _ => Err(unexpected(REVOKE_EVERYBODY.name())),
         }

@@ -163,6 +163,6 @@ mod tests {
     #[test]
     fn the_scripts_have_the_room_that_the_model_has() {
         let line = format!("local MAX_EVENTS = {MAX_EVENTS_PER_BUCKET}\n");
-        assert!(include_str!("../scripts/prelude.lua").contains(&line));
+        assert!(include_str!("../scripts/base.lua").contains(&line));
     }
 }

@@ -7,7 +7,7 @@ use crate::store::Life;
 /// What every script answers: a word, the time, and what belongs to the word.
 pub(super) struct Reply {
     script: &'static str,
-    pub(super) word: String,
+    word: Value,
     pub(super) now: Millis,
     pub(super) rest: Vec<Value>,
 }
@@ -18,13 +18,21 @@ impl Reply {
         let unexpected = || unexpected(script);
         let Value::Array(values) = value else { return Err(unexpected()) };
         let mut values = values.into_iter();
-        let (Some(Value::Bytes(word)), Some(Value::Integer(now))) = (values.next(), values.next())
+        let (Some(word @ Value::Bytes(_)), Some(Value::Integer(now))) =
+            (values.next(), values.next())
         else {
             return Err(unexpected());
         };
-        let word = String::from_utf8(word.to_vec()).map_err(|_| unexpected())?;
         let now = now.try_into().map_err(|_| unexpected())?;
         Ok(Self { script, word, now, rest: values.collect() })
+    }
+
+    /// The word; none of ours when it is not even text.
+    pub(super) fn word(&self) -> &str {
+        match &self.word {
+            Value::Bytes(word) => std::str::from_utf8(word).unwrap_or_default(),
+            _ => "",
+        }
     }
 
     pub(super) fn number<T: TryFrom<i64>>(&self, position: usize) -> Result<T> {
@@ -35,7 +43,7 @@ impl Reply {
     }
 
     pub(super) fn life(&self) -> Result<Life> {
-        match &*self.word {
+        match self.word() {
             "alive" => Ok(Life::Alive),
             "expired" => Ok(Life::Expired),
             "gone" => Ok(Life::Gone),

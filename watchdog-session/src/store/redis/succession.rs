@@ -11,7 +11,7 @@ impl RedisStore {
         let more = [(&*successor).into(), Arg::Bytes(&request.record)];
         let outbox = request.outbox.as_ref();
         let reply = self.run_at(&REGENERATE, &request.place, outbox, &more).await?;
-        let outcome = match &*reply.word {
+        let outcome = match reply.word() {
             "done" => RegenerateOutcome::Done,
             "gone" => RegenerateOutcome::Gone,
             "expired" => RegenerateOutcome::Expired,

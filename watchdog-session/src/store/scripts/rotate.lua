@@ -3,83 +3,84 @@
 -- 12 whether the agent is bound, 13 address family, 14 whether to rotate, 15 grace (ms),
 -- 16 grace limit, 17 when the call was made (ms).
 -- Answers {verdict, now[, record]}.
-local REST = '>I2I4I8c8c32c32c32c16c16c16'
+-- Every refresh runs this to its first answer. What ends a session stands in rotate_end.lua, after
+-- the functions that it alone needs.
 local REPAIR_DISTANCE, REPEAT_WINDOW = 8, 10000
+local field, sub = 's:' .. session, string.sub
 
-local life, record, head = settle(session)
-if life ~= 'alive' then return { life, now } end
-if head.version > 1 then return { 'newer', now } end
-if head.version ~= 1 or head.header ~= HEADER_BYTES or #record < HEADER_BYTES then
+local held = redis.call('HMGET', users, field, 'e')
+local record, revoked, all_revoked = held[1], held[2], redis.call('GET', KEYS[3])
+if not record or #record < COMMON_BYTES then return { 'gone', now } end
+local version, flags, header, created, deadline, seen, idle = struct.unpack(COMMON, record)
+if revoked and created <= tonumber(revoked) or all_revoked and created <= tonumber(all_revoked) then
+  return { 'gone', now }
+end
+
+local verdict, details
+if now >= deadline or now >= seen + idle then
+  verdict = 'expired'
+elseif version > 1 then
+  return { 'newer', now }
+elseif version ~= 1 or header ~= HEADER_BYTES or #record < HEADER_BYTES then
   return { 'corrupt', now }
-end
+else
+  local digest, successor, client, agent = ARGV[6], ARGV[7], ARGV[8], ARGV[11]
+  local used, generation, rotated_at, nonce, secret, current, previous =
+    struct.unpack('>I2I4I8c8c32c32c32', record, COMMON_BYTES + 1)
+  if nonce == ARGV[9] and current == successor then
+    return { flags % 2 == 1 and 'repaired' or 'rotated', now, record }
+  end
 
-local used, generation, rotated_at, nonce, secret, current, previous, origin_ip, origin_agent,
-  rotated_by = struct.unpack(REST, record, COMMON_BYTES + 1)
-local presented = tonumber(ARGV[5])
-local digest, successor, client = ARGV[6], ARGV[7], ARGV[8]
-local agent, is_agent_bound = ARGV[11], ARGV[12] == '1'
-local rotate, grace, grace_limit = ARGV[14] == '1', tonumber(ARGV[15]), tonumber(ARGV[16])
--- Bits 1 and 2 of the flags: 1 is IPv4, 2 is IPv6, anything else is not known.
-local family_then = math.floor(head.flags / 2) % 4
-local family = ARGV[13] == '4' and 1 or ARGV[13] == '6' and 2 or 0
--- A repeat is judged by when the call was first made, so that it does not fall out of the grace.
-local made_at = math.max(math.min(tonumber(ARGV[17]), now), now - REPEAT_WINDOW)
-local repaired = head.flags % 2 == 1
-
-if nonce == ARGV[9] and current == successor then
-  return { repaired and 'repaired' or 'rotated', now, record }
-end
-
--- One host has both families, and takes now this, now that (RFC 8305).
-local function is_changed_family()
-  return family_then * family == 2 and agent == origin_agent
-end
-
-local function by_lineage()
+  local presented = tonumber(ARGV[5])
+  -- Bits 1 and 2 of the flags: 1 is IPv4, 2 is IPv6, anything else is not known.
+  local family = ARGV[13] == '4' and 1 or ARGV[13] == '6' and 2 or 0
   if presented > generation then
-    return presented - generation <= REPAIR_DISTANCE and 'repaired' or 'ahead'
+    verdict = presented - generation <= REPAIR_DISTANCE and 'repaired' or 'ahead'
+  elseif presented == generation and digest == current then
+    verdict = ARGV[14] == '1' and 'rotated' or 'kept'
+  else
+    -- A repeat is judged by when the call was first made, so that it does not fall out of the
+    -- grace. One host has both address families, and takes now this, now that (RFC 8305).
+    local made_at = math.max(math.min(tonumber(ARGV[17]), now), now - REPEAT_WINDOW)
+    local just_replaced = presented + 1 == generation and digest == previous
+      and successor == current
+    if not (just_replaced and math.max(0, made_at - rotated_at) < tonumber(ARGV[15])
+        and (client == sub(record, 187, 202)
+          or math.floor(flags / 2) % 4 * family == 2 and agent == sub(record, 171, 186))) then
+      -- A clock that went back cannot tell what came first.
+      verdict = made_at < rotated_at and rotated_at <= now and 'late' or 'reuse'
+    else
+      verdict = used < tonumber(ARGV[16]) and 'grace' or 'exhausted'
+    end
   end
-  if presented == generation and digest == current then return rotate and 'rotated' or 'kept' end
-  local just_replaced = presented + 1 == generation and digest == previous
-    and successor == current
-  if not (just_replaced and math.max(0, made_at - rotated_at) < grace
-      and (client == rotated_by or is_changed_family())) then
-    -- A clock that went back cannot tell what came first.
-    return made_at < rotated_at and rotated_at <= now and 'late' or 'reuse'
+
+  if verdict == 'late' or verdict == 'ahead' or verdict == 'exhausted' then return { verdict, now } end
+  if verdict ~= 'reuse' and (ARGV[10] ~= '' and ARGV[10] ~= sub(record, 155, 170)
+      or ARGV[12] == '1' and agent ~= sub(record, 171, 186)) then
+    return { 'mismatch', now }
   end
-  return used < grace_limit and 'grace' or 'exhausted'
-end
+  if seed ~= '' then
+    details = { 'd:presented', presented, 'd:generation', generation,
+      'd:age', text(math.max(0, now - rotated_at)) }
+  end
 
-local verdict = by_lineage()
-local refused = verdict == 'late' or verdict == 'ahead' or verdict == 'exhausted'
-if refused then return { verdict, now } end
-if verdict ~= 'reuse' and ((ARGV[10] ~= '' and ARGV[10] ~= origin_ip)
-    or (is_agent_bound and agent ~= origin_agent)) then
-  return { 'mismatch', now }
+  if verdict ~= 'reuse' then
+    local rotated_by
+    if verdict == 'grace' or verdict == 'kept' then
+      rotated_by = sub(record, 187, 202)
+      if verdict == 'grace' then used = used + 1 end
+    else
+      flags = flags - flags % 8 + 2 * family + (verdict == 'repaired' and 1 or 0)
+      used, generation, rotated_at, nonce = 0, presented + 1, now, ARGV[9]
+      previous, current, rotated_by = digest, successor, client
+    end
+    -- What does not change is taken over as it stands.
+    local after = struct.pack('>I1I1c18I8c8I2I4I8c8c32c32c32c32c16c0', version, flags,
+      sub(record, 3, 20), math.max(seen, now), sub(record, 29, 36), used, generation, rotated_at,
+      nonce, secret, current, previous, sub(record, 155, 186), rotated_by,
+      sub(record, HEADER_BYTES + 1))
+    redis.call('HSET', users, field, after)
+    if details then report(verdict, session, record, { header = header }, unpack(details)) end
+    return { verdict, now, after }
+  end
 end
-
-local age = math.max(0, now - rotated_at)
-local details = { 'd:presented', presented, 'd:generation', generation,
-  'd:age', text(age) }
-if verdict == 'reuse' then
-  revoke(session, head)
-  report('reuse', session, record, head, unpack(details))
-  return { 'reuse', now }
-end
-
-local flags = head.flags
-if verdict == 'grace' then
-  used = used + 1
-elseif verdict ~= 'kept' then
-  flags = flags - flags % 8 + 2 * family + (verdict == 'repaired' and 1 or 0)
-  used, generation, rotated_at, nonce = 0, presented + 1, now, ARGV[9]
-  previous, current, rotated_by = digest, successor, client
-end
-local after = struct.pack(COMMON, head.version, flags, head.header, head.created, head.deadline,
-    math.max(head.seen, now), head.idle)
-  .. struct.pack(REST, used, generation, rotated_at, nonce, secret, current, previous, origin_ip,
-    origin_agent, rotated_by)
-  .. string.sub(record, HEADER_BYTES + 1)
-redis.call('HSET', users, 's:' .. session, after)
-report(verdict, session, record, head, unpack(details))
-return { verdict, now, after }
