@@ -12,11 +12,12 @@ mod run;
 
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
+use watchdog_session::SessionId;
+use watchdog_session::marker::Marker;
 use watchdog_session::model::UserSessions;
 use watchdog_session::record::Millis;
 use watchdog_session::store::Created;
 use watchdog_session::testing::{Sample, outbox, random_location};
-use watchdog_session::{Marker, SessionId};
 use watchdog_storage::redis::{Redis, RedisConfig};
 use watchdog_storage::testing::redis::shared;
 
