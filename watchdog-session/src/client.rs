@@ -253,6 +253,7 @@ mod tests {
         assert_eq!(UNBOUND.judge(&empty, &none), None);
     }
 
+    #[test]
     fn one_pass_finds_what_a_search_for_each_mark_finds() {
         let agents =
             [FIREFOX, CHROME, SAFARI, IPHONE, "curl/8.5.0", "", "Edg", "xEdgx", "é Linux é"];
