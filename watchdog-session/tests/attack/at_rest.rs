@@ -97,6 +97,12 @@ async fn t47_exchanged_and_edited_records_are_refused() {
             edit(server, own, own, back);
         }
     }
+    // Another one: the first was revoked above, for reuse, and who revoked refuses what is put back.
+    assert_eq!(kind(&rig, &mallory).await, Some(ErrorKind::Gone));
+    let mallory = rig.issue("mallory").await;
+    let (own_key, own_field) = (key(&mallory), field(&mallory));
+    let own = (own_key.as_str(), own_field.as_str());
+    edit(server, own, own, control);
     // One bit in each byte that fixes birth, deadline, idle timeout, and of the sealed part.
     let length: usize = server.command(&["HSTRLEN", own.0, own.1]).text().parse().unwrap();
     for at in (5..=20).chain(29..=36).chain(59..=90).chain(203..=length) {
