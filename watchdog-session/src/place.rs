@@ -59,6 +59,7 @@ impl SessionId {
     }
 
     /// The field its record stands in.
+    #[cfg(feature = "redis")]
     pub(crate) fn field(&self) -> [u8; 34] {
         let mut field = [0; 34];
         field[..2].copy_from_slice(b"s:");
