@@ -130,7 +130,7 @@ impl RedisStore {
         }
     }
 
-    async fn read_fields(&self, place: &Place) -> Result<Reading> {
+    pub(crate) async fn read_fields(&self, place: &Place) -> Result<Reading> {
         let (users, field) = (self.users(place.location), place.session.field());
         let fields: [&[u8]; 2] = [&field, b"e"];
         let read = || self.redis.hmget(&users, &fields);
