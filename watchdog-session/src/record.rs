@@ -3,6 +3,8 @@
 //! The layout is in [`wire`](crate::wire). The first [`COMMON_BYTES`] are the same in every
 //! version, so that processes of two releases can tell time on each other's records.
 
+mod opened;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -14,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::timestamp;
 use crate::place::{Place, SessionId};
 use crate::session::Facts;
+
+pub(crate) use opened::Opened;
 
 /// The version of records that this release writes.
 pub const VERSION: u8 = 1;
@@ -358,7 +362,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn identity() -> Identity {
+    pub(crate) fn identity() -> Identity {
         Identity {
             user: "alice".into(),
             roles: vec!["admin".into()],
@@ -374,7 +378,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn place(session: u8) -> Place {
+    pub(crate) fn place(session: u8) -> Place {
         let location = Location { bucket: 1, user: [1; 16] };
         Place { location, session: SessionId::from_bytes([session; 16]) }
     }

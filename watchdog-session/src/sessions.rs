@@ -36,8 +36,10 @@ use crate::health::SessionHealth;
 use crate::journal::Ended;
 use crate::place::{Locator, Place, SessionId};
 use crate::pump::Pump;
-use crate::record::{Identity, Millis};
+use crate::record::{Identity, Millis, Opened};
 use crate::session::{Credential, Facts, Issued, Revocation, Rotated, Session, Subject};
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 use crate::store::{Life, Outbox, Revoke, SessionStore};
 use crate::telemetry;
 use crate::token::{AccessToken, TokenKeys};
@@ -62,6 +64,10 @@ pub struct Sessions {
 struct Inner {
     config: SessionConfig,
     store: Arc<dyn SessionStore>,
+    /// The same without the cache, where it is Redis.
+    #[cfg(feature = "redis")]
+    redis: Option<RedisStore>,
+    opened: Opened,
     /// `None` unless turned on, and for stores that do not tell what changes.
     cache: Option<LocalCache>,
     clock: Arc<dyn Clock>,

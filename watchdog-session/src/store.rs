@@ -14,6 +14,7 @@ pub(crate) mod redis;
 mod server_time;
 mod succession;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub const MARKER_LIFE: Millis = 3_600_000;
 /// does not answer.
 #[async_trait]
 #[allow(clippy::missing_errors_doc, clippy::allow_attributes, reason = "said once, on the trait")]
-pub trait SessionStore: fmt::Debug + Send + Sync {
+pub trait SessionStore: Any + fmt::Debug + Send + Sync {
     /// The name used in metrics and reports: `redis`.
     fn name(&self) -> &'static str;
 

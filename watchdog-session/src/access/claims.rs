@@ -78,7 +78,10 @@ pub(crate) struct Locus(pub(crate) Location);
 
 impl Serialize for Locus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}.{}", self.0.bucket, self.0.user_text()))
+        let mut text = self.0.bucket.to_string();
+        text.push('.');
+        text.push_str(self.0.user_hex().as_str());
+        serializer.serialize_str(&text)
     }
 }
 

@@ -7,9 +7,9 @@ use super::{Inner, gone};
 use crate::cache::Known;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
-use crate::record::{Header, Identity, Millis, sealed_part};
+use crate::record::{Header, Millis};
 use crate::session::{Credential, Session};
-use crate::store::{Life, Touch};
+use crate::store::{Life, Reading, Touch};
 use crate::telemetry;
 use crate::token::digest_of;
 
@@ -75,7 +75,7 @@ impl Inner {
         let parts = self.tokens.session_parts(token)?;
         let place = parts.place;
         let ticket = self.cache.as_ref().and_then(|cache| cache.begin(place));
-        let reading = self.store.read(&place).await?;
+        let reading = self.read(&place).await?;
         let record = reading.record.ok_or_else(gone)?;
         let header = Header::decode(&record)?;
         verify_slices_are_equal(&digest_of(&parts.secret), &header.secret_digest)
@@ -83,14 +83,21 @@ impl Inner {
         if header.common.created_at <= reading.not_before {
             return Err(gone());
         }
-        let identity =
-            Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        let facts = Arc::new(identity.into_facts(place));
+        let facts = self.opened.verify(self.events.records(), place, &header, &record)?;
         let known = Known { place, facts, common: header.common };
         if let (Some(cache), Some(ticket)) = (&self.cache, &ticket) {
             cache.keep(ticket, token, &known, reading.now);
         }
         Ok((known, reading.now))
+    }
+
+    /// A read of a record. That of every request to Redis needs no box.
+    async fn read(&self, place: &Place) -> Result<Reading> {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            return redis.read_fields(place).await;
+        }
+        self.store.read(place).await
     }
 
     /// By our idea of the time the session is over. The store decides by its own, and removes it.

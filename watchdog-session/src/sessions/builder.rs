@@ -1,3 +1,5 @@
+#[cfg(feature = "redis")]
+use std::any::Any;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventKeys;
 use crate::place::Locator;
 use crate::pump::{Pump, TAKEOVER};
+use crate::record::Opened;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 use crate::store::{MemoryStore, SessionStore};
 use crate::telemetry;
 use crate::token::TokenKeys;
@@ -138,6 +143,8 @@ impl<'a> Builder<'a> {
         let clock = self.clock;
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
+        #[cfg(feature = "redis")]
+        let redis = (&*store as &dyn Any).downcast_ref::<RedisStore>().cloned();
         let (cache, store) = match self.config.local_cache {
             0 => (None, store),
             capacity => match LocalCache::new(&store, capacity) {
@@ -161,6 +168,9 @@ impl<'a> Builder<'a> {
             revocations: self.revocations,
             config: self.config,
             store,
+            #[cfg(feature = "redis")]
+            redis,
+            opened: Opened::new(),
             cache,
             clock,
             events,

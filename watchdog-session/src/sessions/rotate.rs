@@ -9,9 +9,9 @@ use crate::config::{AgentBinding, IpBinding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Ended;
 use crate::place::Place;
-use crate::record::{Header, Identity, Millis, sealed_part};
+use crate::record::{Header, Millis};
 use crate::rotation::{GRACE_LIMIT, Presented, Rules, Verdict};
-use crate::session::Rotated;
+use crate::session::{Credential, Rotated, Session};
 use crate::store::Rotate;
 use crate::telemetry;
 use crate::token::{RefreshParts, digest_of};
@@ -43,9 +43,9 @@ impl Inner {
         let record = reply.record.ok_or_else(|| refusal(reply.verdict))?;
         let header = Header::decode(&record)?;
         self.refuse_ended(&place, header.common.created_at)?;
-        let identity =
-            Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        let session = self.session(place, identity, header.common.last_seen, client);
+        let facts = self.opened.verify(self.events.records(), place, &header, &record)?;
+        let last_seen = header.common.last_seen;
+        let session = Session::new(facts, last_seen, Credential::SessionToken, client);
         let (access_token, expires_in) = self.access_token(&session, reply.now)?;
         let next = if reply.verdict == Verdict::Kept { parts } else { successor };
         Ok(Rotated {
@@ -63,9 +63,8 @@ impl Inner {
         let reading = self.store.read(&place).await?;
         let record = reading.record.ok_or_else(gone)?;
         let header = Header::decode(&record)?;
-        let identity =
-            Identity::verify(self.events.records(), place, &header, sealed_part(&record))?;
-        let Some(mismatch) = self.binding().judge(&identity.client(), client) else {
+        let facts = self.opened.verify(self.events.records(), place, &header, &record)?;
+        let Some(mismatch) = self.binding().judge(&facts.issued_to, client) else {
             return Ok(());
         };
         telemetry::verdict(Verdict::Mismatch);

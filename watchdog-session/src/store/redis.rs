@@ -103,16 +103,19 @@ impl RedisStore {
 
     /// The answer to a read of a user's sessions, and the stamp that revokes everybody: asked for
     /// with it when it is not known freshly enough.
-    async fn with_stamp<T>(
-        &self,
-        bucket: u16,
-        read: impl Future<Output = watchdog_storage::Result<T>>,
-    ) -> Result<(T, Millis)> {
+    async fn with_stamp<T, F>(&self, bucket: u16, read: impl FnOnce() -> F) -> Result<(T, Millis)>
+    where
+        F: Future<Output = watchdog_storage::Result<T>> + Send,
+        T: Send,
+    {
         if let Some(stamp) = self.stamps.known(bucket) {
-            return Ok((read.await?, stamp));
+            // Made where it is awaited: a future handed to another one is held twice in it.
+            return Ok((read().await?, stamp));
         }
         let (asked, key) = (self.stamps.ask(), self.everybody(bucket));
-        let (answer, stamp) = tokio::try_join!(read, self.redis.get(&key))?;
+        // The rare case is not to make room in every read.
+        let both = async { tokio::try_join!(read(), self.redis.get(&key)) };
+        let (answer, stamp) = Box::pin(both).await?;
         let stamp = stamp_of(stamp.as_deref());
         self.stamps.learn(bucket, asked, stamp);
         Ok((answer, stamp))
@@ -123,14 +126,14 @@ impl RedisStore {
     async fn now_at(&self, place: &Place) -> Result<Millis> {
         match self.time.now() {
             Some(now) => Ok(now),
-            None => Ok(self.run_at(&TIME, place, None, &[]).await?.now),
+            None => Ok(Box::pin(self.run_at(&TIME, place, None, &[])).await?.now),
         }
     }
 
-    async fn read_fields(&self, place: &Place) -> Result<Reading> {
+    pub(crate) async fn read_fields(&self, place: &Place) -> Result<Reading> {
         let (users, field) = (self.users(place.location), place.session.field());
         let fields: [&[u8]; 2] = [&field, b"e"];
-        let read = self.redis.hmget(&users, &fields);
+        let read = || self.redis.hmget(&users, &fields);
         let (values, stamp) = self.with_stamp(place.location.bucket, read).await?;
         let mut values = values.into_iter();
         let record = values.next().flatten().map(|record| record.to_vec());

@@ -31,7 +31,9 @@ impl Redis {
         F: Future<Output = Answer>,
     {
         let (admitted, client) = self.admit(meter.into(), key)?;
-        admitted.run(call(client)).await
+        // A future handed to another one is held twice in it: make it where it is awaited.
+        let answer = call(client).await;
+        admitted.finish(answer)
     }
 
     /// Runs a command that changes something. It goes on when its caller goes away: the client
@@ -41,13 +43,17 @@ impl Redis {
         &self,
         meter: impl Into<Meter>,
         key: Option<&Key>,
-        call: impl FnOnce(Client) -> F,
+        call: impl FnOnce(Client) -> F + Send + 'static,
     ) -> Result<Value>
     where
         F: Future<Output = Answer> + Send + 'static,
     {
         let (admitted, client) = self.admit(meter.into(), key)?;
-        Unstoppable::new(admitted.run(call(client)), &self.inner.runtime).await
+        let call = async move {
+            let answer = call(client).await;
+            admitted.finish(answer)
+        };
+        Unstoppable::new(call, &self.inner.runtime).await
     }
 
     /// What waits in front of the server is bounded twice: calls in flight by their number, calls
@@ -107,8 +113,8 @@ struct Admitted {
 }
 
 impl Admitted {
-    async fn run(self, call: impl Future<Output = Answer>) -> Result<Value> {
-        match call.await {
+    fn finish(self, answer: Answer) -> Result<Value> {
+        match answer {
             Ok(wire) => {
                 self.seat.learn(self.place, None);
                 self.timing.succeeded();

@@ -88,7 +88,8 @@ fn escaped(part: &str) -> String {
 
 fn push_escaped(out: &mut String, part: &str) {
     // Nearly always: hexadecimal digits, numbers, short names.
-    if part.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    let is_plain = part.bytes().fold(true, |plain, byte| plain & byte.is_ascii_alphanumeric());
+    if is_plain {
         out.push_str(part);
         return;
     }

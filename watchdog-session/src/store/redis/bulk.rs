@@ -38,7 +38,8 @@ impl RedisStore {
 
     pub(super) async fn list_fields(&self, location: Location) -> Result<Listing> {
         let users = self.users(location);
-        let (fields, stamp) = self.with_stamp(location.bucket, self.redis.hgetall(&users)).await?;
+        let read = || self.redis.hgetall(&users);
+        let (fields, stamp) = self.with_stamp(location.bucket, read).await?;
         let (mut records, mut own) = (Vec::new(), 0);
         for (name, value) in fields {
             if &*name == b"e" {
