@@ -43,9 +43,37 @@ pub struct AuditConfig {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Schema")]
     pub segment_max_age: Duration,
-    /// Directory for what the log keeps on this machine: the file of the embedded store.
+    /// Directory for what the log keeps on this machine: the spool and the file of the embedded
+    /// store.
     #[schemars(extend("format" = "path"))]
     pub spool_directory: PathBuf,
+    /// Most bytes the spool takes on disk.
+    #[schemars(range(min = 1_048_576))]
+    pub spool_max_bytes: u64,
+    /// When an entry counts as recorded.
+    pub durability: Durability,
+    /// Replicas that must have an entry with the durability `replicated`.
+    #[schemars(range(min = 1, max = 5))]
+    pub replicas: u8,
+    /// How long a replica may take before a caller is told that its entry is not yet replicated.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Schema")]
+    pub replication_timeout: Duration,
+    /// Whether an operation whose begin cannot be made durable is refused.
+    pub fail_closed: bool,
+    /// What becomes of an entry that finds the queue full, by category.
+    pub full_queue: FullQueue,
+    /// File with the Ed25519 key that signs manifests and checkpoints; derived from
+    /// `WATCHDOG_SECRET_KEY` when it is not set.
+    #[schemars(extend("format" = "path"))]
+    pub signing_key_file: Option<PathBuf>,
+    /// Where the data keys of subjects are kept; `derived` ones cannot be erased. Without it: where
+    /// the entries are.
+    pub subject_keys: Option<SubjectKeyPlace>,
+    /// Whether archived entries are copied into Postgres.
+    pub postgres_copy: bool,
+    /// What the bucket does with old objects.
+    pub lifecycle: LifecycleConfig,
     /// Partitions of the Redis store: 1 for a single server; for a Cluster 16 spread the load.
     #[schemars(range(min = 1, max = 1024))]
     pub partitions: u16,
@@ -64,6 +92,16 @@ impl Default for AuditConfig {
             segment_max_bytes: 8 * 1024 * 1024,
             segment_max_age: Duration::from_secs(300),
             spool_directory: PathBuf::from(".watchdog/audit"),
+            spool_max_bytes: 1024 * 1024 * 1024,
+            durability: Durability::Store,
+            replicas: 1,
+            replication_timeout: Duration::from_secs(1),
+            fail_closed: false,
+            full_queue: FullQueue::default(),
+            signing_key_file: None,
+            subject_keys: None,
+            postgres_copy: false,
+            lifecycle: LifecycleConfig::default(),
             partitions: 1,
         }
     }
@@ -77,6 +115,91 @@ pub enum StoreKind {
     Redis,
     /// A local file of one process.
     Embedded,
+}
+
+/// When an entry counts as recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The store has acknowledged it; while the store is down, the spool on disk has.
+    #[default]
+    #[serde(alias = "redis", alias = "embedded")]
+    Store,
+    /// So many replicas of Redis have it, too.
+    Replicated,
+    /// It is synced to the spool on disk, which keeps it until it is archived.
+    Spool,
+}
+
+/// What becomes of an entry that finds the queue full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFull {
+    /// Its caller waits for a place, up to the record timeout.
+    #[default]
+    Wait,
+    /// Its caller is told at once.
+    Fail,
+    /// It is dropped and counted, and the log says how many were.
+    Drop,
+}
+
+/// What becomes of an entry that finds the queue full, by category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FullQueue {
+    /// For `application` entries.
+    pub application: OnFull,
+    /// For `database` entries.
+    pub database: OnFull,
+    /// For `access` entries.
+    pub access: OnFull,
+    /// For `security` entries: never `drop`.
+    pub security: OnFull,
+}
+
+impl FullQueue {
+    /// What becomes of an entry of a category.
+    pub fn of(&self, category: Category) -> OnFull {
+        match category {
+            Category::Application => self.application,
+            Category::Database => self.database,
+            Category::Access => self.access,
+            _ => self.security,
+        }
+    }
+}
+
+/// Where the data keys of subjects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectKeyPlace {
+    /// Derived from `WATCHDOG_ENCRYPTION_KEY`: nothing is kept, nothing can be erased.
+    Derived,
+    /// A local file of one process.
+    Embedded,
+    /// Redis.
+    Redis,
+    /// Postgres.
+    Postgres,
+}
+
+/// What the bucket does with old objects; 0 days is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LifecycleConfig {
+    /// Whether the rules are written to the bucket; else they are compared with what is there.
+    pub apply: bool,
+    /// Objects move to Glacier after this many days.
+    pub glacier_days: u32,
+    /// Versions that were replaced or deleted are removed after this many days.
+    pub noncurrent_days: u32,
+}
+
+impl Default for LifecycleConfig {
+    fn default() -> Self {
+        Self { apply: false, glacier_days: 30, noncurrent_days: 30 }
+    }
 }
 
 /// Level at which entries are mirrored into the service's own log.
@@ -185,6 +308,13 @@ impl Section for AuditConfig {
                 &["segment_max_age"],
                 "more than nothing and less than the retention",
                 "5min is the default: a segment is archived after it is sealed",
+            );
+        }
+        if self.full_queue.security == OnFull::Drop {
+            check.problem(
+                &["full_queue", "security"],
+                "wait or fail",
+                "entries of the category security are never dropped",
             );
         }
         if self.store == Some(StoreKind::Redis) && !check.is_variable_set("WATCHDOG_REDIS_URL") {

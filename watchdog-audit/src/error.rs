@@ -23,6 +23,10 @@ pub enum ErrorKind {
     Corrupt,
     /// A key is missing or does not fit.
     Key,
+    /// A legal hold forbids it.
+    Held,
+    /// The caller has no role that allows it.
+    Denied,
     /// The settings contradict each other or cannot work.
     Config,
     /// The caller used the log in a way it does not allow.

@@ -132,6 +132,7 @@ mod operation;
 #[cfg(feature = "objects")]
 mod pack;
 mod personal;
+mod progress;
 mod query;
 mod receipt;
 mod recent;
@@ -151,7 +152,10 @@ mod writer_id;
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
 pub use chain::{Fault, FaultKind};
-pub use config::{ArchiveRetention, AuditConfig, MirrorLevel, StoreKind};
+pub use config::{
+    ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
+    StoreKind, SubjectKeyPlace,
+};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
@@ -160,6 +164,7 @@ pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange};
 pub use operation::Operation;
 pub use personal::{DerivedSubjectKeys, SubjectHandle, SubjectKey, SubjectKeys};
+pub use progress::{OnProgress, Progress};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
