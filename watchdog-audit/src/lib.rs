@@ -141,6 +141,7 @@ pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
 mod store;
+mod subjects;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -176,6 +177,7 @@ pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::SegmentStore;
+pub use subjects::{KeyVault, MAX_LABEL_BYTES, MAX_WRAPPED_BYTES, WrappedKey};
 #[cfg(feature = "objects")]
 pub use verify::Verification;
 pub use writer_id::WriterId;
