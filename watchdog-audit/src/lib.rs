@@ -113,6 +113,8 @@
 #[cfg(feature = "objects")]
 mod archive;
 #[cfg(feature = "objects")]
+mod archived;
+#[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
 mod chain;
@@ -149,6 +151,8 @@ pub mod testing;
 mod verify;
 mod writer_id;
 
+#[cfg(feature = "objects")]
+pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
