@@ -101,6 +101,16 @@ impl SubjectKey {
         Ok(Self { inner: Arc::new(KeyInner { handle, label, data_key, last }) })
     }
 
+    /// The pseudonym of its subject.
+    pub fn handle(&self) -> &SubjectHandle {
+        &self.inner.handle
+    }
+
+    /// What tells it from other keys of its subject.
+    pub fn label(&self) -> &str {
+        &self.inner.label
+    }
+
     /// The key of one box.
     ///
     /// Nonces are random. A key of its own for every 2^32 numbers of a writer keeps every key below
