@@ -5,9 +5,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 use watchdog_audit::testing::key_vault;
 use watchdog_audit::{
-    EmbeddedVault, ErrorKind, KeyVault, RedisVault, StoredSubjectKeys, SubjectHandle, SubjectKeys,
+    AuditConfig, EmbeddedVault, ErrorKind, KeyVault, RedisVault, StoredSubjectKeys, SubjectHandle,
+    SubjectKeyPlace, SubjectKeySource, SubjectKeys,
 };
 use watchdog_core::audit::Actor;
+use watchdog_core::config::Loader;
 use watchdog_storage::redis::{Redis, RedisConfig, Ttl};
 use watchdog_storage::testing::redis::{RedisServer, shared_cluster};
 use watchdog_storage::testing::{require, test_name};
@@ -141,4 +143,56 @@ async fn processes_that_race_for_a_first_entry_share_one_key() {
     let vault = RedisVault::new(first.clone());
     assert_eq!(vault.list(None, 10).await.unwrap().len(), 3, "two subjects and the handles' key");
     first.close().await;
+}
+
+#[test]
+fn a_place_that_is_not_configured_is_named_with_the_way_to_mend_it() {
+    let load = |vars: &[(&str, &str)]| Loader::from_vars(vars.to_vec()).load::<AuditConfig>();
+    for (place, variable) in [("redis", "WATCHDOG_REDIS_URL"), ("postgres", "WATCHDOG_DB_HOST")] {
+        let chosen = ("WATCHDOG_AUDIT_SUBJECT_KEYS", place);
+        let refused = load(&[chosen]).unwrap_err().to_string();
+        assert!(refused.contains(chosen.0) && refused.contains(variable), "{refused}");
+        load(&[chosen, (variable, "redis://127.0.0.1:1")]).unwrap();
+        load(&[chosen, ("WATCHDOG_AUDIT_ENCRYPTION_ENABLED", "false")]).unwrap();
+    }
+    for place in ["derived", "embedded"] {
+        load(&[("WATCHDOG_AUDIT_SUBJECT_KEYS", place)]).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_chooses_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = |place| AuditConfig {
+        subject_keys: place,
+        spool_directory: directory.path().to_owned(),
+        ..AuditConfig::default()
+    };
+    let nowhere = SubjectKeySource::new();
+    for place in [SubjectKeyPlace::Redis, SubjectKeyPlace::Postgres] {
+        let absent = nowhere.keys(&config(Some(place)), &keys()).unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::Config);
+        assert!(absent.to_string().contains("WATCHDOG_AUDIT_SUBJECT_KEYS"), "{absent}");
+    }
+    let derived = nowhere.keys(&config(Some(SubjectKeyPlace::Derived)), &keys()).unwrap();
+    assert_eq!(derived.erase(&Actor::user("alice")).await.unwrap_err().kind(), ErrorKind::Misuse);
+    let local = nowhere.keys(&config(None), &keys()).unwrap();
+    local.current(&Actor::user("alice")).await.unwrap();
+    assert!(directory.path().join("subject_keys.redb").exists());
+    assert_eq!(local.erase(&Actor::user("alice")).await.unwrap(), 1);
+    let vault = Arc::new(EmbeddedVault::memory().unwrap());
+    let shared = nowhere.clone().with_postgres(vault.clone());
+    let keys = shared.keys(&config(Some(SubjectKeyPlace::Postgres)), &keys()).unwrap();
+    keys.current(&Actor::user("alice")).await.unwrap();
+    assert_eq!(vault.list(None, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn where_redis_is_the_store_it_keeps_the_keys() {
+    let Some(redis) = redis().await else { return };
+    let source = SubjectKeySource::new().with_redis(redis.clone());
+    let stored = source.keys(&AuditConfig::default(), &keys()).unwrap();
+    stored.current(&Actor::user("alice")).await.unwrap();
+    assert_eq!(RedisVault::new(redis.clone()).list(None, 10).await.unwrap().len(), 2);
+    redis.close().await;
 }
