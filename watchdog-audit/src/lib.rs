@@ -143,7 +143,7 @@ pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
 mod store;
-mod subjects;
+pub mod subjects;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -168,7 +168,7 @@ pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange};
 pub use operation::Operation;
-pub use personal::{DerivedSubjectKeys, SubjectHandle, SubjectKey, SubjectKeys};
+pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use receipt::Receipt;
@@ -181,7 +181,14 @@ pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::SegmentStore;
-pub use subjects::{KeyVault, MAX_LABEL_BYTES, MAX_WRAPPED_BYTES, WrappedKey};
+#[cfg(feature = "embedded")]
+pub use subjects::EmbeddedVault;
+#[cfg(feature = "redis")]
+pub use subjects::RedisVault;
+pub use subjects::{
+    DerivedSubjectKeys, Erased, KeyVault, Rewrapped, StoredSubjectKeys, SubjectKeySource,
+    WrappedKey,
+};
 #[cfg(feature = "objects")]
 pub use verify::Verification;
 pub use writer_id::WriterId;
