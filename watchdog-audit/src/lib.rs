@@ -124,6 +124,8 @@ mod error;
 pub mod format;
 mod frame;
 mod hex;
+#[cfg(feature = "objects")]
+mod hold;
 mod live;
 mod log;
 #[cfg(feature = "objects")]
@@ -164,6 +166,8 @@ pub use config::{
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
+#[cfg(feature = "objects")]
+pub use hold::LegalHold;
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange};

@@ -305,6 +305,10 @@ impl Inner {
         self.store.as_ref()
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {
         self.keys.as_deref()
     }

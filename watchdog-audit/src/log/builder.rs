@@ -186,7 +186,7 @@ impl AuditLogBuilder {
                 let archive = Archive::new(bucket, signer?);
                 let clock = Arc::clone(&self.clock);
                 let (store, ttl) = (Arc::clone(&store), self.config.ttl());
-                Some(Archiver::new(store, archive, clock, limits, ttl)?)
+                Some(Archiver::new(store, archive, keys.clone(), clock, limits, ttl)?)
             }
             _ => None,
         };

@@ -8,6 +8,7 @@ mod bench;
 mod conformance;
 mod crash;
 mod faulty;
+mod hold;
 mod kept;
 mod mutation;
 mod query;
