@@ -20,9 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::manifest::{MANIFEST_FORMAT, Manifest};
 use crate::pack::{PackedSegment, pack_segment};
+use crate::rotation::signing;
 use crate::segment::{ArchiveProof, Gate, ManifestRef, SegmentId, SegmentLimits, Totals};
 use crate::store::SegmentStore;
 use crate::telemetry;
+use crate::tlog::Tiling;
 use crate::writer_id::WriterId;
 
 /// How long the right to archive lasts without being renewed.
@@ -45,6 +47,10 @@ pub enum Step {
     Object(String),
     /// A manifest is committed.
     Manifest(u64),
+    /// The tiles of the tree after this manifest are written.
+    Tiles(u64),
+    /// The checkpoint after this manifest is written.
+    Checkpoint(u64),
     /// A segment passes the gate.
     Gate(SegmentId),
 }
@@ -180,6 +186,9 @@ impl Archiver {
         self.probe(state).await?;
         let chain = self.archive.refreshed().await?;
         let token = self.token(state, &chain, observer).await?;
+        // What a run that broke off has left to be written.
+        self.archive.edge_at(&chain).await?;
+        self.archive.mend_checkpoint(&chain).await?;
         let mut run = Run { archiver: self, observer, token, archived: Archived::default() };
         let mut failed = None;
         for partition in 0..self.store.partitions() {
@@ -291,7 +300,7 @@ impl Run<'_> {
         let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
         let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
         let manifest = match chain.covering(segment) {
-            Some(manifest) if packed.entries == 0 => manifest.clone(),
+            Some(manifest) if packed.entries == 0 => manifest,
             _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
@@ -353,8 +362,10 @@ impl Run<'_> {
         if chain.epoch() > self.token {
             return Err(fenced(self.token, chain.epoch()));
         }
+        let mut edge = archive.edge_at(chain).await?;
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
+            object.leaves.iter().for_each(|leaf| edge.push(*leaf));
             let step = Step::Object(object.meta.key.clone());
             self.tell(&step, Moment::Before)?;
             archive.write_object(&object.meta.key, object.content.into()).await?;
@@ -362,6 +373,7 @@ impl Run<'_> {
             self.archived.objects += 1;
             objects.push(object.meta);
         }
+        let signing = signing(chain, archive.signer())?;
         let manifest = Manifest {
             format: MANIFEST_FORMAT.into(),
             number: chain.next(),
@@ -375,7 +387,9 @@ impl Run<'_> {
             entries: packed.entries,
             writers: packed.writers,
             objects,
-            key: archive.signer().public_key().id(),
+            tree: edge.head(),
+            key: signing.key,
+            rotation: signing.rotation,
         };
         let step = Step::Manifest(manifest.number);
         self.tell(&step, Moment::Before)?;
@@ -391,7 +405,24 @@ impl Run<'_> {
         self.tell(&step, Moment::After)?;
         self.archived.entries += manifest.entries;
         telemetry::archived(manifest.entries);
+        self.publish(manifest.number, edge).await?;
         Ok(crate::manifest::reference(manifest.number, &content))
+    }
+
+    /// Writes the tiles after a manifest, then the checkpoint.
+    async fn publish(&self, number: u64, mut edge: Tiling) -> Result<()> {
+        let archive = &self.archiver.archive;
+        self.tell(&Step::Tiles(number), Moment::Before)?;
+        archive.write_tiles(&mut edge).await?;
+        self.tell(&Step::Tiles(number), Moment::After)?;
+        self.tell(&Step::Checkpoint(number), Moment::Before)?;
+        archive.keep_edge(number, edge).await;
+        let chain = archive.refreshed().await?;
+        // Who has gone on from here has written it before.
+        if chain.head().is_some_and(|head| head.number == number) {
+            archive.mend_checkpoint(&chain).await?;
+        }
+        self.tell(&Step::Checkpoint(number), Moment::After)
     }
 
     fn tell(&self, step: &Step, moment: Moment) -> Result<()> {
