@@ -121,6 +121,8 @@ mod chain;
 mod config;
 mod entry;
 mod error;
+#[cfg(feature = "objects")]
+mod fault;
 pub mod format;
 mod frame;
 mod hex;
@@ -135,12 +137,16 @@ mod merkle;
 mod operation;
 #[cfg(feature = "objects")]
 mod pack;
+#[cfg(feature = "objects")]
+mod pages;
 mod personal;
 mod progress;
 mod query;
 mod receipt;
 mod recent;
 mod replay;
+#[cfg(feature = "objects")]
+mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
@@ -150,6 +156,8 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "objects")]
+mod tlog;
+#[cfg(feature = "objects")]
 mod verify;
 mod writer_id;
 
@@ -158,19 +166,20 @@ pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, Archi
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
-pub use chain::{Fault, FaultKind};
 pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,
 };
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "objects")]
+pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 #[cfg(feature = "objects")]
 pub use hold::LegalHold;
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
-pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange};
+pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead};
 pub use operation::Operation;
 pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
@@ -178,6 +187,8 @@ pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
 pub use replay::REPLAY_BYTES;
+#[cfg(feature = "objects")]
+pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
 #[cfg(feature = "embedded")]
@@ -194,5 +205,7 @@ pub use subjects::{
     WrappedKey,
 };
 #[cfg(feature = "objects")]
-pub use verify::Verification;
+pub use tlog::Checkpoint;
+#[cfg(feature = "objects")]
+pub use verify::{Verification, VerifyOptions};
 pub use writer_id::WriterId;
