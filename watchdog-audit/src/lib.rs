@@ -117,6 +117,8 @@ mod archiver;
 #[cfg(feature = "objects")]
 mod chain;
 mod config;
+#[cfg(all(feature = "objects", feature = "postgres"))]
+mod copy;
 mod entry;
 mod error;
 pub mod format;
@@ -132,6 +134,8 @@ mod operation;
 #[cfg(feature = "objects")]
 mod pack;
 mod personal;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod progress;
 mod query;
 mod receipt;
@@ -156,6 +160,8 @@ pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,
 };
+#[cfg(all(feature = "objects", feature = "postgres"))]
+pub use copy::{Copied, PostgresCopy};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};

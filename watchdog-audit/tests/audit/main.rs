@@ -5,6 +5,7 @@
 mod archive;
 mod bench;
 mod conformance;
+mod copy;
 mod crash;
 mod faulty;
 mod kept;
