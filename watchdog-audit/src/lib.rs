@@ -113,6 +113,8 @@
 #[cfg(feature = "objects")]
 mod archive;
 #[cfg(feature = "objects")]
+mod archived;
+#[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
 mod chain;
@@ -145,6 +147,7 @@ pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
 mod store;
+mod subjects;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -152,6 +155,8 @@ pub mod testing;
 mod verify;
 mod writer_id;
 
+#[cfg(feature = "objects")]
+pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
@@ -182,6 +187,7 @@ pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::SegmentStore;
+pub use subjects::{KeyVault, MAX_LABEL_BYTES, MAX_WRAPPED_BYTES, WrappedKey};
 #[cfg(feature = "objects")]
 pub use verify::Verification;
 pub use writer_id::WriterId;
