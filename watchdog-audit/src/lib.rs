@@ -119,6 +119,8 @@ mod archiver;
 #[cfg(feature = "objects")]
 mod chain;
 mod config;
+#[cfg(all(feature = "objects", feature = "postgres"))]
+mod copy;
 mod entry;
 mod error;
 #[cfg(feature = "objects")]
@@ -140,6 +142,8 @@ mod pack;
 #[cfg(feature = "objects")]
 mod pages;
 mod personal;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod progress;
 mod query;
 mod receipt;
@@ -170,6 +174,8 @@ pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,
 };
+#[cfg(all(feature = "objects", feature = "postgres"))]
+pub use copy::{Copied, PostgresCopy};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "objects")]

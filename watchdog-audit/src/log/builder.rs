@@ -36,6 +36,8 @@ pub struct AuditLogBuilder {
     archive: Option<Objects>,
     #[cfg(feature = "objects")]
     signing: Option<Result<Signer>>,
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    copy: Option<crate::copy::PostgresCopy>,
 }
 
 impl Default for AuditLogBuilder {
@@ -51,6 +53,8 @@ impl Default for AuditLogBuilder {
             archive: None,
             #[cfg(feature = "objects")]
             signing: None,
+            #[cfg(all(feature = "objects", feature = "postgres"))]
+            copy: None,
         }
     }
 }
@@ -128,6 +132,16 @@ impl AuditLogBuilder {
         self
     }
 
+    /// Copies what is archived into Postgres, when the setting `postgres_copy` asks for it.
+    ///
+    /// Postgres need not be there when the log starts: the copy catches up.
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    #[must_use]
+    pub fn with_postgres_copy(mut self, copy: impl Into<crate::copy::PostgresCopy>) -> Self {
+        self.copy = Some(copy.into());
+        self
+    }
+
     /// Takes the time from `clock`.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -194,6 +208,16 @@ impl AuditLogBuilder {
         let is_archived = archiver.is_some();
         #[cfg(not(feature = "objects"))]
         let is_archived = false;
+        #[cfg(all(feature = "objects", feature = "postgres"))]
+        let copier =
+            crate::copy::Copier::chosen(self.config.postgres_copy, self.copy, is_archived)?;
+        #[cfg(not(all(feature = "objects", feature = "postgres")))]
+        if self.config.postgres_copy {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the copy in Postgres needs the features `objects` and `postgres`",
+            ));
+        }
         if self.config.enabled {
             declare(store.as_ref(), is_archived).await?;
         }
@@ -221,6 +245,8 @@ impl AuditLogBuilder {
                 archiver,
                 #[cfg(feature = "objects")]
                 retention: self.config.retention,
+                #[cfg(all(feature = "objects", feature = "postgres"))]
+                copier,
                 unarchived_ttl,
                 limits,
                 tasks: Tasks::default(),
@@ -233,6 +259,8 @@ impl AuditLogBuilder {
                 .clamp(Duration::from_secs(1), Duration::from_secs(60));
             let task = tokio::spawn(tend::run(Arc::downgrade(&log.inner), every));
             *tasks.tend.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+            #[cfg(all(feature = "objects", feature = "postgres"))]
+            log.start_copying(every);
         }
         Ok(log)
     }
