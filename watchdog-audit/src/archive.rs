@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result, storage};
 use crate::manifest::ArchivedObject;
 use crate::segment::SegmentId;
 use crate::signing::Signer;
+use crate::writer_id::WriterId;
 
 const PREFIX: &str = "audit/v1";
 const OBJECTS: &str = "audit/v1/category=";
@@ -88,6 +89,11 @@ impl Archive {
     /// Reads the manifests that came since the last time.
     pub(crate) async fn refreshed(&self) -> Result<Chain> {
         let mut chain = self.chain.lock().await;
+        self.refresh(&mut chain).await?;
+        Ok(chain.clone())
+    }
+
+    async fn refresh(&self, chain: &mut Chain) -> Result<()> {
         let after = chain.head().map(|head| manifest_key(head.number));
         for key in self.keys(MANIFESTS, after).await? {
             let object = self.manifest(&key).await?.ok_or_else(|| {
@@ -95,7 +101,14 @@ impl Archive {
             })?;
             chain.extend(&key, &object, &self.signer).map_err(unsound)?;
         }
-        Ok(chain.clone())
+        Ok(())
+    }
+
+    /// The last archived number of a writer, by the manifests there are now.
+    pub(crate) async fn high_water(&self, writer: &WriterId) -> Result<u64> {
+        let mut chain = self.chain.lock().await;
+        self.refresh(&mut chain).await?;
+        Ok(chain.high_water(writer))
     }
 
     /// Adds a manifest this process has committed.

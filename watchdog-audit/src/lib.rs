@@ -140,6 +140,7 @@ mod replay;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
+mod spool;
 mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -171,6 +172,7 @@ pub use recent::REMEMBERED_ENTRIES;
 pub use replay::REPLAY_BYTES;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
+pub use spool::{SpoolFile, SpoolFiles, SpoolStatus};
 #[cfg(feature = "embedded")]
 pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
