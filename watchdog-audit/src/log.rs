@@ -42,8 +42,8 @@ use crate::verify::Verification;
 use crate::writer_id::WriterId;
 
 pub use builder::AuditLogBuilder;
-pub use sink::AuditHealth;
 use shared::Shared;
+pub use sink::AuditHealth;
 pub(crate) use writer::Job;
 
 /// Entries that wait for a batch at most; a caller that finds the queue full waits.

@@ -46,7 +46,8 @@ impl Replay {
 
     /// The frame that follows entry `number`.
     pub(crate) fn next(&self, number: u64) -> Option<Arc<Frame>> {
-        let at = self.frames.binary_search_by_key(&(number + 1), |(frame, _)| frame.first()).ok()?;
+        let at =
+            self.frames.binary_search_by_key(&(number + 1), |(frame, _)| frame.first()).ok()?;
         self.frames.get(at).map(|(frame, _)| Arc::clone(frame))
     }
 

@@ -23,11 +23,11 @@ use crate::frame::Frame;
 use crate::writer_id::WriterId;
 
 use disk::Disk;
-pub use files::{SpoolFile, SpoolFiles};
 pub(crate) use files::SystemFiles;
+pub use files::{SpoolFile, SpoolFiles};
 use home::Home;
-use state::State;
 pub use state::SpoolStatus;
+use state::State;
 
 /// Where spools are and how much they take.
 #[derive(Clone, Debug)]

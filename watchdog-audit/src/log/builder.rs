@@ -212,8 +212,7 @@ impl AuditLogBuilder {
             #[cfg(feature = "objects")]
             archiver: archiver.clone(),
         };
-        let delivery =
-            Delivery::new(Arc::clone(&store), watermark, limits, unarchived_ttl, id);
+        let delivery = Delivery::new(Arc::clone(&store), watermark, limits, unarchived_ttl, id);
         let shared = Arc::<Shared>::default();
         let owner = (shared.as_ref(), id);
         let place = spooling::open(&self.config, store.name(), self.spool_files, owner).await?;

@@ -92,9 +92,7 @@ impl Delivery {
                 self.go_back(high_water).await
             }
             Verdict::Ahead { high_water } if self.is_adopted => Ok(high_water),
-            Verdict::Ahead { .. } | Verdict::Foreign => {
-                Err(Undelivered::Superseded { lost: None })
-            }
+            Verdict::Ahead { .. } | Verdict::Foreign => Err(Undelivered::Superseded { lost: None }),
             Verdict::Stored { .. } | Verdict::Reopen { .. } => Ok(frame.last()),
         }
     }

@@ -71,6 +71,9 @@ mod tests {
         let entry = declaration(counts, writer, Timestamp::UNIX_EPOCH);
         assert_eq!((entry.category, entry.outcome), (Category::Security, Outcome::Failure));
         assert_eq!(entry.details.len(), 2);
-        assert_eq!((&entry.details["access"], &entry.details["application"]), (&2.into(), &1.into()));
+        assert_eq!(
+            (&entry.details["access"], &entry.details["application"]),
+            (&2.into(), &1.into())
+        );
     }
 }

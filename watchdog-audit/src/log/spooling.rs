@@ -34,7 +34,8 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let directory = config.spool_directory.as_path();
-    let place = SpoolPlace { directory: directory.into(), max_bytes: config.spool_max_bytes, files };
+    let place =
+        SpoolPlace { directory: directory.into(), max_bytes: config.spool_max_bytes, files };
     match Spool::create(&place, id).await {
         Ok(spool) => {
             shared.set_spool(Some(spool));

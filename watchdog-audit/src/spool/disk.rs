@@ -213,8 +213,7 @@ impl Disk {
                 content => content?,
             };
             let found = scan(&content);
-            self.cursor =
-                Cursor { file: stretch.file, offset: stretch.bytes, last: stretch.last };
+            self.cursor = Cursor { file: stretch.file, offset: stretch.bytes, last: stretch.last };
             let frames: Vec<_> =
                 found.frames.into_iter().filter(|f| f.last() > number).map(Arc::new).collect();
             if !frames.is_empty() {

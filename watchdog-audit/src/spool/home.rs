@@ -167,8 +167,7 @@ mod tests {
     fn only_the_owner_reads_it() {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
-        let home =
-            Home::create(&root(directory.path()), WriterId::from_bytes([1; 16])).unwrap();
+        let home = Home::create(&root(directory.path()), WriterId::from_bytes([1; 16])).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(home.path()), 0o700);
         assert_eq!(mode(&home.path().join(LOCK)), 0o600);

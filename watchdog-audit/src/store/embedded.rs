@@ -15,8 +15,8 @@ use watchdog_core::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, checksum_of};
 use crate::segment::{
-    Checksum, AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealed,
-    Sealing, SegmentId, SegmentLimits, Totals,
+    AppendRequest, Appended, ArchiveProof, Checksum, Expiry, FrameId, Gate, HighWater, Partition,
+    Sealed, Sealing, SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;

@@ -56,10 +56,8 @@ impl Writer {
             return step.await;
         }
         tokio::time::timeout(PATIENCE, step).await.unwrap_or_else(|_| {
-            let context = format_args!(
-                "the store did not take a frame within {} ms",
-                PATIENCE.as_millis()
-            );
+            let context =
+                format_args!("the store did not take a frame within {} ms", PATIENCE.as_millis());
             Err(Error::new(ErrorKind::Unavailable, context).into())
         })
     }
