@@ -154,6 +154,7 @@ mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
+mod spool;
 mod store;
 pub mod subjects;
 mod telemetry;
@@ -197,6 +198,7 @@ pub use replay::REPLAY_BYTES;
 pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
+pub use spool::{SpoolFile, SpoolFiles, SpoolStatus};
 #[cfg(feature = "embedded")]
 pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
