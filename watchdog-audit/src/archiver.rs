@@ -23,9 +23,11 @@ use crate::frame::Frame;
 use crate::manifest::{MANIFEST_FORMAT, Manifest};
 use crate::pack::{PackedSegment, pack_segment};
 use crate::personal::SubjectKeys;
+use crate::rotation::signing;
 use crate::segment::{ArchiveProof, Gate, ManifestRef, SegmentId, SegmentLimits, Totals};
 use crate::store::SegmentStore;
 use crate::telemetry;
+use crate::tlog::Tiling;
 use crate::writer_id::WriterId;
 use holds::{Examined, Watch};
 
@@ -51,6 +53,10 @@ pub enum Step {
     Object(String),
     /// A manifest is committed.
     Manifest(u64),
+    /// The tiles of the tree after this manifest are written.
+    Tiles(u64),
+    /// The checkpoint after this manifest is written.
+    Checkpoint(u64),
     /// A segment passes the gate.
     Gate(SegmentId),
 }
@@ -191,6 +197,9 @@ impl Archiver {
         let chain = self.archive.refreshed().await?;
         let token = self.token(state, &chain, observer).await?;
         let watch = self.watch().await?;
+        // What a run that broke off has left to be written.
+        self.archive.edge_at(&chain).await?;
+        self.archive.mend_checkpoint(&chain).await?;
         let mut run = Run { archiver: self, observer, token, watch, archived: Archived::default() };
         let mut failed = None;
         for partition in 0..self.store.partitions() {
@@ -303,7 +312,7 @@ impl Run<'_> {
         let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
         let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
         let manifest = match chain.covering(segment) {
-            Some(manifest) if packed.entries == 0 => manifest.clone(),
+            Some(manifest) if packed.entries == 0 => manifest,
             _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
@@ -386,8 +395,10 @@ impl Run<'_> {
         if chain.epoch() > self.token {
             return Err(fenced(self.token, chain.epoch()));
         }
+        let mut edge = archive.edge_at(chain).await?;
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
+            object.leaves.iter().for_each(|leaf| edge.push(*leaf));
             let step = Step::Object(object.meta.key.clone());
             self.tell(&step, Moment::Before)?;
             archive.write_object(&object.meta.key, object.content.into()).await?;
@@ -395,6 +406,7 @@ impl Run<'_> {
             self.archived.objects += 1;
             objects.push(object.meta);
         }
+        let signing = signing(chain, archive.signer())?;
         let manifest = Manifest {
             format: MANIFEST_FORMAT.into(),
             number: chain.next(),
@@ -408,7 +420,9 @@ impl Run<'_> {
             entries: packed.entries,
             writers: packed.writers,
             objects,
-            key: archive.signer().public_key().id(),
+            tree: edge.head(),
+            key: signing.key,
+            rotation: signing.rotation,
         };
         let step = Step::Manifest(manifest.number);
         self.tell(&step, Moment::Before)?;
@@ -424,7 +438,24 @@ impl Run<'_> {
         self.tell(&step, Moment::After)?;
         self.archived.entries += manifest.entries;
         telemetry::archived(manifest.entries);
+        self.publish(manifest.number, edge).await?;
         Ok(crate::manifest::reference(manifest.number, &content))
+    }
+
+    /// Writes the tiles after a manifest, then the checkpoint.
+    async fn publish(&self, number: u64, mut edge: Tiling) -> Result<()> {
+        let archive = &self.archiver.archive;
+        self.tell(&Step::Tiles(number), Moment::Before)?;
+        archive.write_tiles(&mut edge).await?;
+        self.tell(&Step::Tiles(number), Moment::After)?;
+        self.tell(&Step::Checkpoint(number), Moment::Before)?;
+        archive.keep_edge(number, edge).await;
+        let chain = archive.refreshed().await?;
+        // Who has gone on from here has written it before.
+        if chain.head().is_some_and(|head| head.number == number) {
+            archive.mend_checkpoint(&chain).await?;
+        }
+        self.tell(&Step::Checkpoint(number), Moment::After)
     }
 
     fn tell(&self, step: &Step, moment: Moment) -> Result<()> {

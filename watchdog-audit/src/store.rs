@@ -20,8 +20,12 @@ use crate::segment::{
 
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
+#[cfg(feature = "embedded")]
+pub(crate) use embedded::{failed, off_the_runtime};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "redis")]
+pub(crate) use redis::refuse_evicting;
 
 /// Where segments live.
 ///

@@ -400,7 +400,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         .map_err(|error| Error::corrupt("the embedded store holds no JSON").with_source(error))
 }
 
-async fn off_the_runtime<T: Send + 'static>(
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
@@ -409,7 +409,7 @@ async fn off_the_runtime<T: Send + 'static>(
     })
 }
 
-fn failed(error: impl Into<redb::Error>) -> Error {
+pub(crate) fn failed(error: impl Into<redb::Error>) -> Error {
     let error = error.into();
     let kind = match &error {
         redb::Error::Corrupted(_) => ErrorKind::Corrupt,

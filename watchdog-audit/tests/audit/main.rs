@@ -6,6 +6,7 @@ mod archive;
 mod archived;
 mod bench;
 mod conformance;
+mod copy;
 mod crash;
 mod faulty;
 mod hold;
