@@ -2,6 +2,8 @@
 
 mod builder;
 mod loss;
+#[cfg(feature = "objects")]
+mod proofs;
 mod sink;
 mod tend;
 mod writer;

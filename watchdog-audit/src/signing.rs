@@ -1,5 +1,7 @@
 //! Ed25519 signatures of manifests (RFC 8032).
 
+pub(crate) mod file;
+
 use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
