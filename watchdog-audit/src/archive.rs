@@ -147,7 +147,7 @@ impl Archive {
         Ok(self.read(key).await?.and_then(|content| unpack(&content, announced)))
     }
 
-    async fn keys(&self, prefix: &str, after: Option<String>) -> Result<Vec<String>> {
+    pub(crate) async fn keys(&self, prefix: &str, after: Option<String>) -> Result<Vec<String>> {
         let mut keys = Vec::new();
         let take = |key| {
             keys.push(key);
@@ -183,7 +183,7 @@ impl Archive {
         self.read(key).await
     }
 
-    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+    pub(crate) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
@@ -206,6 +206,23 @@ impl Archive {
             }
             Err(error) => Err(storage("an object of the archive was not written")(error)),
         }
+    }
+
+    /// Creates an object that is never changed. Misuse when another stands under the name.
+    pub(crate) async fn create(&self, key: &str, content: Bytes) -> Result<()> {
+        match self.bucket.put_verified(key, content).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                Err(Error::new(ErrorKind::Misuse, "another object has this name")
+                    .with_source(error))
+            }
+            Err(error) => Err(storage("an object of the archive was not created")(error)),
+        }
+    }
+
+    /// The bucket itself.
+    pub(crate) fn bucket(&self) -> &Objects {
+        &self.bucket
     }
 
     /// Commits a manifest: the one step that counts. Busy when another archiver was faster.

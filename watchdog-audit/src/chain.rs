@@ -6,8 +6,8 @@ use std::sync::Arc;
 pub(crate) use crate::fault::{Fault, FaultKind};
 use crate::manifest::{Manifest, TreeHead, Unsound, reference};
 use crate::pages::Pages;
-use crate::signing::PublicKey;
 use crate::segment::{ManifestRef, SegmentId};
+use crate::signing::PublicKey;
 use crate::signing::Signer;
 use crate::writer_id::WriterId;
 

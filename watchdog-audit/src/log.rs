@@ -1,6 +1,8 @@
 //! The façade: what an application records with, archives, verifies and queries.
 
 mod builder;
+#[cfg(all(feature = "objects", feature = "postgres"))]
+mod copy;
 mod loss;
 #[cfg(feature = "objects")]
 mod proofs;
@@ -61,6 +63,8 @@ pub(crate) struct Inner {
     archiver: Option<Archiver>,
     #[cfg(feature = "objects")]
     retention: crate::config::ArchiveRetention,
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    copier: Option<crate::copy::Copier>,
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
@@ -72,6 +76,8 @@ struct Tasks {
     /// Held while somebody waits for its end.
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     tend: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    copy: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for AuditLog {
@@ -201,6 +207,8 @@ impl AuditLog {
         if let Some(tend) = tend {
             tend.abort();
         }
+        #[cfg(all(feature = "objects", feature = "postgres"))]
+        self.stop_copying();
         let begun = tokio::time::Instant::now();
         // Another caller may be waiting for the same end.
         let Ok(mut writer) = timeout(deadline, tasks.writer.lock()).await else {
@@ -303,6 +311,10 @@ impl AuditLog {
 impl Inner {
     pub(crate) fn store(&self) -> &dyn SegmentStore {
         self.store.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
     }
 
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {

@@ -116,12 +116,7 @@ fn count(
     Ok(())
 }
 
-fn close(
-    segment: SegmentId,
-    category: Category,
-    date: &str,
-    object: Open,
-) -> Result<PackedObject> {
+fn close(segment: SegmentId, category: Category, date: &str, object: Open) -> Result<PackedObject> {
     let raw_bytes = object.lines.len() as u64;
     if raw_bytes > MAX_RAW_BYTES {
         return Err(Error::corrupt(format_args!("{segment} is larger than any the log writes")));

@@ -160,9 +160,7 @@ impl Signer {
 impl PublicKey {
     /// Whether `signature` (base64) is this key's signature of `message`.
     pub(crate) fn verify(&self, message: &[u8], signature: &str) -> bool {
-        BASE64.decode(signature).is_ok_and(|signature| {
-            self.verify_bytes(message, &signature)
-        })
+        BASE64.decode(signature).is_ok_and(|signature| self.verify_bytes(message, &signature))
     }
 
     /// As [`verify`](Self::verify), of the bytes of a signature.

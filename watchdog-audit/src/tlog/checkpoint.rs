@@ -121,7 +121,11 @@ fn parse(text: &str) -> Option<Checkpoint> {
         origin: lines.next().filter(|origin| !origin.is_empty())?.to_owned(),
         size: lines.next()?.parse().ok()?,
         root: BASE64.decode(lines.next()?).ok()?.try_into().ok()?,
-        signatures: signatures.strip_suffix('\n')?.split('\n').map(signature).collect::<Option<_>>()?,
+        signatures: signatures
+            .strip_suffix('\n')?
+            .split('\n')
+            .map(signature)
+            .collect::<Option<_>>()?,
         text: text.to_owned(),
     };
     // One spelling: no extension lines, no leading zeros.

@@ -83,7 +83,10 @@ mod tests {
                 let path: Vec<_> = inclusion_ranges(index, size).into_iter().map(root).collect();
                 let leaf = leaf_hash(&index.to_be_bytes());
                 assert_eq!(root_of_path(leaf, index, size, &path), Some(root((0, size))));
-                assert_ne!(root_of_path(leaf, (index + 1) % (size + 1), size, &path), Some(root((0, size))));
+                assert_ne!(
+                    root_of_path(leaf, (index + 1) % (size + 1), size, &path),
+                    Some(root((0, size)))
+                );
                 if let Some((_, shorter)) = path.split_last() {
                     assert_eq!(root_of_path(leaf, index, size, shorter), None);
                 }

@@ -139,7 +139,9 @@ impl<'a> Log<'a> {
         let mut next = from;
         while next < to {
             let Some(bundle) = Bundle::holding(next, size) else {
-                return Ok(Err(Absent::missing(Bundle { number: next / TILE_WIDTH, width: 256 }.path())));
+                return Ok(Err(Absent::missing(
+                    Bundle { number: next / TILE_WIDTH, width: 256 }.path(),
+                )));
             };
             let Some(bytes) = self.piece(&bundle.path()).await? else {
                 return Ok(Err(Absent::missing(bundle.path())));
@@ -157,7 +159,11 @@ impl<'a> Log<'a> {
     }
 
     /// The roots of some ranges of leaves of a tree of `size`, from its tiles.
-    pub(crate) async fn roots(&self, ranges: &[Leaves], size: u64) -> Result<Result<Vec<Hash>, Absent>> {
+    pub(crate) async fn roots(
+        &self,
+        ranges: &[Leaves],
+        size: u64,
+    ) -> Result<Result<Vec<Hash>, Absent>> {
         let mut read: HashMap<Tile, Bytes> = HashMap::new();
         let mut roots = Vec::with_capacity(ranges.len());
         for range in ranges {

@@ -24,11 +24,8 @@ impl Tile {
         let width = count.checked_sub(number * TILE_WIDTH)?.min(TILE_WIDTH);
         let from = usize::try_from(first % TILE_WIDTH).ok()?;
         let span = Span { from, to: from + (1 << inner) };
-        let tile = Self {
-            level: u8::try_from(level).ok()?,
-            number,
-            width: u16::try_from(width).ok()?,
-        };
+        let tile =
+            Self { level: u8::try_from(level).ok()?, number, width: u16::try_from(width).ok()? };
         (span.to <= usize::from(tile.width)).then_some((tile, span))
     }
 
@@ -180,10 +177,8 @@ mod tests {
 
     #[test]
     fn a_bundle_reads_back_and_nothing_else_does() {
-        let entries: Vec<_> = [b"a", b"b", b"c"]
-            .iter()
-            .map(|line| Commitment::of(Category::Access, *line))
-            .collect();
+        let entries: Vec<_> =
+            [b"a", b"b", b"c"].iter().map(|line| Commitment::of(Category::Access, *line)).collect();
         let bytes = Bundle::encode(&entries);
         assert_eq!(bytes.len(), 3 * 36);
         let bundle = Bundle { number: 0, width: 3 };

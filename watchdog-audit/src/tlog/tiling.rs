@@ -150,8 +150,11 @@ mod tests {
             assert!(!edge.is_empty(), "something tells that the tiles of size {} are there", n + 1);
             let is_bundle = |piece: &&Piece| piece.0.contains("entries");
             let bundle = edge.iter().find(is_bundle).map(|piece| piece.1.as_slice());
-            let tiles: Vec<_> =
-                edge.iter().filter(|piece| !is_bundle(piece)).map(|piece| piece.1.clone()).collect();
+            let tiles: Vec<_> = edge
+                .iter()
+                .filter(|piece| !is_bundle(piece))
+                .map(|piece| piece.1.clone())
+                .collect();
             let again = Tiling::from_edge(n + 1, bundle, &tiles).unwrap();
             assert_eq!((again.head(), again.edge()), (head, edge));
         }

@@ -23,9 +23,11 @@ impl Keys {
     /// Lists the bucket.
     pub(super) async fn listed(archive: &Archive) -> Result<Self> {
         let mut keys = Self::default();
-        archive.each_object_key(|key| {
+        archive
+            .each_object_key(|key| {
                 keys.unnamed.insert(key);
-            }).await?;
+            })
+            .await?;
         Ok(keys)
     }
 
@@ -93,6 +95,7 @@ impl Keys {
                 }
             }
         }
-        Ok(is_comparable.then_some("no manifest names it, and it is not a copy of what was archived"))
+        Ok(is_comparable
+            .then_some("no manifest names it, and it is not a copy of what was archived"))
     }
 }

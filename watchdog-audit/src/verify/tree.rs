@@ -122,8 +122,7 @@ impl<'a> TreeCheck<'a> {
             };
             Result::<_>::Ok(fault)
         });
-        let found: Vec<Option<Fault>> =
-            stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let found: Vec<Option<Fault>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
         Ok(found.into_iter().flatten().next())
     }
 
