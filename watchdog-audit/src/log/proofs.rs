@@ -1,9 +1,11 @@
 //! Checkpoints and proofs out of a log.
 
+use std::sync::Arc;
+
 use crate::archive::Archive;
 use crate::chain::{Chain, FaultKind};
 use crate::entry::Line;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::log::AuditLog;
 use crate::manifest::{ArchivedObject, Manifest};
 use crate::proof::{ConsistencyProof, EntryName, InclusionProof};
@@ -19,7 +21,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] without an archive, [`ErrorKind::Corrupt`] when what stands in the
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when what stands in the
     /// bucket is not a checkpoint of this log, else as of the bucket.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>> {
         let archive = self.archiver()?.archive();
@@ -28,7 +30,7 @@ impl AuditLog {
         let chain = archive.refreshed().await?;
         let refused = || Error::corrupt("the bucket holds something else than a checkpoint");
         let checkpoint = checkpoint.map_err(|_| refused())?;
-        let mut heads = chain.manifests().rev();
+        let mut heads = chain.manifests().iter().rev();
         let is_known = heads.any(|manifest| manifest.tree == checkpoint.tree());
         if is_known && chain.keys().iter().any(|key| checkpoint.is_signed_by(key)) {
             return Ok(Some(checkpoint));
@@ -41,7 +43,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] without an archive, else as of the bucket.
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, else as of the bucket.
     pub async fn signing_keys(&self) -> Result<Vec<PublicKey>> {
         Ok(self.archiver()?.archive().refreshed().await?.keys().to_vec())
     }
@@ -53,7 +55,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] without an archive, [`ErrorKind::Corrupt`] when an object or a tile is
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when an object or a tile is
     /// not what was archived, else as of the bucket.
     pub async fn prove(&self, entry: impl Into<EntryName> + Send) -> Result<Option<InclusionProof>> {
         let entry = entry.into();
@@ -80,7 +82,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] without an archive, [`ErrorKind::Corrupt`] when the log is shorter than
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the log is shorter than
     /// the checkpoint or has none, or a tile is not there, else as of the bucket.
     pub async fn prove_since(&self, old: &Checkpoint) -> Result<ConsistencyProof> {
         let new = self.checkpoint().await?;
@@ -99,7 +101,7 @@ impl AuditLog {
 /// The objects that may hold an entry, with the place of their first one in the log; the most
 /// promising first.
 fn candidates<'a>(chain: &'a Chain, entry: &EntryName) -> Vec<(u64, &'a ArchivedObject)> {
-    let may_hold = |manifest: &&Manifest| match entry {
+    let may_hold = |manifest: &&Arc<Manifest>| match entry {
         EntryName::Id(_) => true,
         EntryName::Place { writer, sequence } => manifest
             .writers
@@ -107,7 +109,7 @@ fn candidates<'a>(chain: &'a Chain, entry: &EntryName) -> Vec<(u64, &'a Archived
             .is_some_and(|range| (range.first..=range.last).contains(sequence)),
     };
     let mut found = Vec::new();
-    for manifest in chain.manifests().filter(may_hold) {
+    for manifest in chain.manifests().iter().filter(may_hold) {
         let mut first = manifest.tree.size - manifest.entries;
         for object in &manifest.objects {
             found.push((first, object));
