@@ -145,6 +145,8 @@ mod personal;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod progress;
+#[cfg(feature = "objects")]
+mod proof;
 mod query;
 mod receipt;
 mod recent;
@@ -190,6 +192,8 @@ pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHea
 pub use operation::Operation;
 pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
+#[cfg(feature = "objects")]
+pub use proof::{ConsistencyProof, EntryName, InclusionProof};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;

@@ -13,6 +13,8 @@ mod policy;
 mod pump;
 mod queue;
 mod shared;
+#[cfg(feature = "objects")]
+mod proofs;
 mod sink;
 mod sources;
 mod spooling;

@@ -116,7 +116,9 @@ impl AuditLogBuilder {
         self
     }
 
-    /// Archives into a bucket, with manifests signed by a key derived from the secret root.
+    /// Archives into a bucket, with manifests signed by the key of the configured file, else by one
+    /// derived from the secret root. Keys of retired roots, and those after the first in the file,
+    /// introduce the one that follows them.
     ///
     /// While no process that shares the store has ever had an archive, a segment expires after the
     /// configured retention, counted from its last entry.
@@ -214,7 +216,11 @@ impl AuditLogBuilder {
         #[cfg(feature = "objects")]
         let archiver = match (self.archive, self.signing) {
             (Some(bucket), Some(signer)) => {
-                let archive = Archive::new(bucket, signer?);
+                let mut signer = signer?;
+                if let Some(path) = &self.config.signing_key_file {
+                    signer = signer.with_file(crate::signing::file::read(path).await?)?;
+                }
+                let archive = Archive::new(bucket, signer);
                 let clock = Arc::clone(&self.clock);
                 let (store, ttl) = (Arc::clone(&store), self.config.ttl());
                 Some(Arc::new(Archiver::new(store, archive, keys.clone(), clock, limits, ttl)?))
