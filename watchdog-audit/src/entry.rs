@@ -76,7 +76,7 @@ pub(crate) struct Line {
     #[serde(default, skip_serializing_if = "Client::is_empty")]
     client: Client,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -149,6 +149,8 @@ pub mod testing;
 #[cfg(feature = "objects")]
 mod verify;
 mod writer_id;
+#[cfg(feature = "objects")]
+mod zone;
 
 #[cfg(feature = "objects")]
 pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
@@ -183,3 +185,5 @@ pub use store::SegmentStore;
 #[cfg(feature = "objects")]
 pub use verify::Verification;
 pub use writer_id::WriterId;
+#[cfg(feature = "objects")]
+pub use zone::{BloomFilter, MAX_FILTER_BYTES, ZoneMap};

@@ -15,6 +15,7 @@ use crate::manifest::{ArchivedObject, TimeRange};
 use crate::merkle::{Tree, sha256};
 use crate::segment::{SegmentId, WriterRange};
 use crate::writer_id::WriterId;
+use crate::zone::ZoneBuilder;
 
 /// One object to be written.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ struct Open {
     entries: u64,
     recorded: TimeRange,
     occurred: TimeRange,
+    zone: ZoneBuilder,
 }
 
 /// Sorts the lines of a segment that no manifest covers into objects by category and day.
@@ -70,6 +72,7 @@ pub(crate) fn pack_segment(
                     entries: 0,
                     recorded: TimeRange::at(line.recorded_at),
                     occurred: TimeRange::at(line.occurred_at),
+                    zone: ZoneBuilder::default(),
                 });
             object.lines.extend_from_slice(bytes);
             object.lines.push(b'\n');
@@ -77,6 +80,7 @@ pub(crate) fn pack_segment(
             object.entries += 1;
             object.recorded = object.recorded.including(line.recorded_at);
             object.occurred = object.occurred.including(line.occurred_at);
+            object.zone.push(&line);
         }
     }
     for ((category, date), object) in open {
@@ -132,6 +136,7 @@ fn close(
         root: hex::encode(&object.tree.root()),
         recorded: object.recorded,
         occurred: object.occurred,
+        zone: object.zone.finish(),
     };
     Ok(PackedObject { meta, content })
 }
