@@ -143,6 +143,11 @@ impl Archive {
         self.read(key).await
     }
 
+    /// An object as it is stored, unchecked; `None` when it is not there.
+    pub(crate) async fn content(&self, key: &str) -> Result<Option<Bytes>> {
+        self.read(key).await
+    }
+
     async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),

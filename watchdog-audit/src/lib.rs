@@ -121,6 +121,8 @@ mod chain;
 mod config;
 mod entry;
 mod error;
+#[cfg(feature = "objects")]
+mod export;
 pub mod format;
 mod frame;
 mod hex;
@@ -136,9 +138,12 @@ mod pack;
 mod personal;
 mod progress;
 mod query;
+mod reader;
 mod receipt;
 mod recent;
 mod replay;
+#[cfg(feature = "objects")]
+mod restore;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
@@ -164,6 +169,8 @@ pub use config::{
 };
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "objects")]
+pub use export::{EXPORT_BATCH, ExportForm, Exported};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
@@ -172,9 +179,12 @@ pub use operation::Operation;
 pub use personal::{DerivedSubjectKeys, SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
+pub use reader::{AuditReader, READ_ACTION, READER_ROLES, Reader};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
 pub use replay::REPLAY_BYTES;
+#[cfg(feature = "objects")]
+pub use restore::Restored;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
 #[cfg(feature = "embedded")]

@@ -58,6 +58,11 @@ pub(crate) fn pack_segment(
     let mut packed = PackedSegment::default();
     let mut open: BTreeMap<(Category, String), Open> = BTreeMap::new();
     for frame in frames {
+        if frame.is_restored() {
+            // They are in the archive they come from.
+            packed.repeated += frame.count();
+            continue;
+        }
         for bytes in frame.lines() {
             let line = Line::decode(bytes)?;
             if line.sequence <= chain.high_water(&line.writer) {

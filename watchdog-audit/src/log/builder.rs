@@ -30,6 +30,7 @@ pub struct AuditLogBuilder {
     subject_keys: Option<Result<Arc<dyn SubjectKeys>>>,
     clock: Arc<dyn Clock>,
     record_timeout: Duration,
+    reader_roles: Vec<String>,
     tends: bool,
     #[cfg(feature = "objects")]
     archive: Option<Objects>,
@@ -45,6 +46,7 @@ impl Default for AuditLogBuilder {
             subject_keys: None,
             clock: Arc::new(SystemClock),
             record_timeout: Duration::from_secs(5),
+            reader_roles: crate::reader::READER_ROLES.map(String::from).into(),
             tends: true,
             #[cfg(feature = "objects")]
             archive: None,
@@ -132,6 +134,13 @@ impl AuditLogBuilder {
         self
     }
 
+    /// The roles of which a reader needs one; [`READER_ROLES`](crate::READER_ROLES) by default.
+    #[must_use]
+    pub fn with_reader_roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.reader_roles = roles.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Starts no background task: nothing is sealed by age or archived unless it is asked for.
     #[must_use]
     pub fn without_background(mut self) -> Self {
@@ -209,6 +218,7 @@ impl AuditLogBuilder {
                 retention: self.config.retention,
                 unarchived_ttl,
                 limits,
+                reader_roles: self.reader_roles,
                 tasks: Tasks::default(),
             }),
         };
