@@ -124,6 +124,8 @@ mod copy;
 mod entry;
 mod error;
 #[cfg(feature = "objects")]
+mod export;
+#[cfg(feature = "objects")]
 mod fault;
 pub mod format;
 mod frame;
@@ -148,9 +150,12 @@ mod progress;
 #[cfg(feature = "objects")]
 mod proof;
 mod query;
+mod reader;
 mod receipt;
 mod recent;
 mod replay;
+#[cfg(feature = "objects")]
+mod restore;
 #[cfg(feature = "objects")]
 mod rotation;
 pub mod segment;
@@ -167,6 +172,8 @@ mod tlog;
 #[cfg(feature = "objects")]
 mod verify;
 mod writer_id;
+#[cfg(feature = "objects")]
+mod zone;
 
 #[cfg(feature = "objects")]
 pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
@@ -182,6 +189,8 @@ pub use copy::{Copied, PostgresCopy};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "objects")]
+pub use export::{EXPORT_BATCH, ExportForm, Exported};
+#[cfg(feature = "objects")]
 pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 #[cfg(feature = "objects")]
@@ -195,9 +204,12 @@ pub use progress::{OnProgress, Progress};
 #[cfg(feature = "objects")]
 pub use proof::{ConsistencyProof, EntryName, InclusionProof};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
+pub use reader::{AuditReader, READ_ACTION, READER_ROLES, Reader};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
 pub use replay::REPLAY_BYTES;
+#[cfg(feature = "objects")]
+pub use restore::Restored;
 #[cfg(feature = "objects")]
 pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
@@ -221,3 +233,5 @@ pub use tlog::Checkpoint;
 #[cfg(feature = "objects")]
 pub use verify::{Verification, VerifyOptions};
 pub use writer_id::WriterId;
+#[cfg(feature = "objects")]
+pub use zone::{BloomFilter, MAX_FILTER_BYTES, ZoneMap};

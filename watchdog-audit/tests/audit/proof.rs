@@ -135,8 +135,12 @@ fn script(proof: &str, key: &str) -> Option<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), proof).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/audit_proof.py");
-    let output =
-        Command::new("python3").arg(script).arg(file.path()).arg(key).output().expect("python3 runs");
+    let output = Command::new("python3")
+        .arg(script)
+        .arg(file.path())
+        .arg(key)
+        .output()
+        .expect("python3 runs");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!said.contains("Traceback"), "{said}");
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())

@@ -11,8 +11,8 @@ use watchdog_audit::{
     AuditLog, Checkpoint, EmbeddedStore, ErrorKind, Fault, FaultKind, Manifest, PublicKey,
     VerifyOptions,
 };
-use watchdog_core::testing::ManualClock;
 use watchdog_core::Clock;
+use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
 use crate::archive::files;
@@ -83,7 +83,10 @@ impl Log {
 /// The tiles that the checkpoint rests on: those of earlier sizes are left from before.
 fn current(tiles: Vec<PathBuf>) -> Vec<PathBuf> {
     let names = [
-        "tile/0/000", "tile/0/001.p/52", "tile/1/000.p/1", "tile/entries/000",
+        "tile/0/000",
+        "tile/0/001.p/52",
+        "tile/1/000.p/1",
+        "tile/entries/000",
         "tile/entries/001.p/52",
     ];
     let is_current = |path: &PathBuf| names.iter().any(|name| path.ends_with(name));
