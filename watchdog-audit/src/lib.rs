@@ -187,6 +187,8 @@ pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::SegmentStore;
+#[cfg(feature = "postgres")]
+pub use subjects::PostgresVault;
 pub use subjects::{KeyVault, MAX_LABEL_BYTES, MAX_WRAPPED_BYTES, WrappedKey};
 #[cfg(feature = "objects")]
 pub use verify::Verification;

@@ -1,11 +1,17 @@
 //! Data keys of subjects that can be destroyed one by one.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use std::fmt;
 
 use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::personal::SubjectHandle;
+
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresVault;
 
 /// Longest label of a key, in bytes.
 pub const MAX_LABEL_BYTES: usize = 64;

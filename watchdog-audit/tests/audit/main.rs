@@ -11,6 +11,7 @@ mod crash;
 mod faulty;
 mod kept;
 mod mutation;
+mod postgres_vault;
 mod query;
 mod record;
 mod redis;
