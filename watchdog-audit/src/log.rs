@@ -173,9 +173,7 @@ impl AuditLog {
     /// do not answer: nothing is said about the log then.
     #[cfg(feature = "objects")]
     pub async fn verify(&self) -> Result<Verification> {
-        let keeping =
-            crate::verify::Keeping { retention: self.inner.retention, now: self.inner.clock.now() };
-        crate::verify::verify(self.archiver()?.archive(), self.inner.store.as_ref(), keeping).await
+        self.verify_with(&crate::verify::VerifyOptions::new(), &|_| {}).await
     }
 
     /// The archiver of this log.
@@ -313,8 +311,17 @@ impl Inner {
         self.store.as_ref()
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {
         self.keys.as_deref()
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn keeping(&self) -> crate::verify::Keeping {
+        crate::verify::Keeping { retention: self.retention, now: self.clock.now() }
     }
 
     #[cfg(feature = "objects")]

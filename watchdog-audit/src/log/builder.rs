@@ -16,10 +16,11 @@ use crate::config::AuditConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::writer::{Writer, WriterParts};
 use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, tend};
-use crate::personal::{DerivedSubjectKeys, SubjectKeys};
+use crate::personal::SubjectKeys;
 #[cfg(feature = "objects")]
 use crate::signing::{PublicKey, Signer};
 use crate::store::SegmentStore;
+use crate::subjects::{DerivedSubjectKeys, KeyVault, StoredSubjectKeys};
 use crate::telemetry::{self, Mirror};
 
 /// Settings of an [`AuditLog`]; [`build`](Self::build) starts it.
@@ -89,7 +90,17 @@ impl AuditLogBuilder {
         self
     }
 
-    /// Seals personal fields under keys of another source.
+    /// Seals personal fields under random keys that a vault keeps, wrapped under the encryption
+    /// root: a subject can be erased, see [`subjects`](crate::subjects).
+    #[must_use]
+    pub fn with_subject_key_vault(mut self, vault: Arc<dyn KeyVault>, root: &RootKeys) -> Self {
+        let keys = StoredSubjectKeys::new(vault, root);
+        self.subject_keys = Some(keys.map(|keys| Arc::new(keys) as Arc<dyn SubjectKeys>));
+        self
+    }
+
+    /// Seals personal fields under keys of another source, such as a
+    /// [`SubjectKeySource`](crate::SubjectKeySource).
     #[must_use]
     pub fn with_subject_keys(mut self, keys: Arc<dyn SubjectKeys>) -> Self {
         self.subject_keys = Some(Ok(keys));
@@ -178,6 +189,9 @@ impl AuditLogBuilder {
         };
         if self.config.enabled {
             store.preflight().await?;
+            if let Some(keys) = &keys {
+                keys.preflight().await?;
+            }
         }
         let limits = self.config.limits();
         #[cfg(feature = "objects")]
@@ -186,7 +200,7 @@ impl AuditLogBuilder {
                 let archive = Archive::new(bucket, signer?);
                 let clock = Arc::clone(&self.clock);
                 let (store, ttl) = (Arc::clone(&store), self.config.ttl());
-                Some(Archiver::new(store, archive, clock, limits, ttl)?)
+                Some(Archiver::new(store, archive, keys.clone(), clock, limits, ttl)?)
             }
             _ => None,
         };

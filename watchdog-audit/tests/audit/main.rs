@@ -9,6 +9,7 @@ mod conformance;
 mod copy;
 mod crash;
 mod faulty;
+mod hold;
 mod kept;
 mod mutation;
 mod postgres_vault;
