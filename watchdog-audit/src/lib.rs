@@ -222,6 +222,8 @@ pub use store::RedisStore;
 pub use store::SegmentStore;
 #[cfg(feature = "embedded")]
 pub use subjects::EmbeddedVault;
+#[cfg(feature = "postgres")]
+pub use subjects::PostgresVault;
 #[cfg(feature = "redis")]
 pub use subjects::RedisVault;
 pub use subjects::{
