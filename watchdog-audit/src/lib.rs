@@ -124,6 +124,7 @@ mod frame;
 mod hex;
 mod live;
 mod log;
+pub mod mapping;
 #[cfg(feature = "objects")]
 mod manifest;
 #[cfg(feature = "objects")]
@@ -146,6 +147,8 @@ mod telemetry;
 pub mod testing;
 #[cfg(feature = "objects")]
 mod verify;
+#[cfg(feature = "axum")]
+pub mod web;
 mod writer_id;
 
 #[cfg(feature = "objects")]

@@ -123,7 +123,15 @@ impl AuditLog {
         resource: Resource,
     ) -> Result<Operation> {
         let now = self.inner.clock.now();
-        let entry = Entry::new(Uuid::now_v7(), now, category, actor, action, resource);
+        self.begin_entry(Entry::new(Uuid::now_v7(), now, category, actor, action, resource)).await
+    }
+
+    /// Begins an operation whose entry says more: from where it came, in which request.
+    ///
+    /// # Errors
+    ///
+    /// As of [`begin`](Self::begin).
+    pub async fn begin_entry(&self, entry: Entry) -> Result<Operation> {
         if !self.inner.is_enabled {
             return Ok(Operation::new(self.clone(), entry, None));
         }
@@ -303,6 +311,11 @@ impl AuditLog {
 impl Inner {
     pub(crate) fn store(&self) -> &dyn SegmentStore {
         self.store.as_ref()
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn now(&self) -> watchdog_core::Timestamp {
+        self.clock.now()
     }
 
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {

@@ -26,6 +26,20 @@ impl Operation {
         Self { log, entry: Some(entry), permit }
     }
 
+    /// What is going to be recorded. `None` when the log is switched off.
+    #[cfg(feature = "axum")]
+    pub(crate) fn entry_mut(&mut self) -> Option<&mut Entry> {
+        self.entry.as_mut()
+    }
+
+    /// Ends it without waiting for the store.
+    #[cfg(feature = "axum")]
+    pub(crate) fn end_unwatched(mut self, outcome: Outcome) {
+        if let (Some(entry), Some(permit)) = (self.entry.take(), self.permit.take()) {
+            self.log.record_unwatched(entry.with_outcome(outcome), permit);
+        }
+    }
+
     /// Adds a detail.
     pub fn detail(&mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) {
         if let Some(entry) = &mut self.entry {
@@ -67,7 +81,12 @@ impl Operation {
         self.end(Outcome::Denied).await
     }
 
-    async fn end(mut self, outcome: Outcome) -> Result<Receipt> {
+    /// It ended so.
+    ///
+    /// # Errors
+    ///
+    /// As of [`AuditLog::record`].
+    pub async fn end(mut self, outcome: Outcome) -> Result<Receipt> {
         let entry = self.entry.take().map(|entry| entry.with_outcome(outcome));
         match (entry, self.permit.take()) {
             (Some(entry), Some(permit)) => self.log.record_with(entry, permit).await,
