@@ -1,5 +1,7 @@
 //! The bucket: where everything of the archive stands, and how it is read back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use watchdog_core::audit::Category;
@@ -28,7 +30,7 @@ pub(crate) struct Archive {
     bucket: Objects,
     signer: Signer,
     /// What the manifests said when they were last read.
-    chain: Mutex<Chain>,
+    chain: Mutex<Arc<Chain>>,
 }
 
 /// The key of a manifest.
@@ -86,16 +88,16 @@ impl Archive {
     }
 
     /// Reads the manifests that came since the last time.
-    pub(crate) async fn refreshed(&self) -> Result<Chain> {
+    pub(crate) async fn refreshed(&self) -> Result<Arc<Chain>> {
         let mut chain = self.chain.lock().await;
         let after = chain.head().map(|head| manifest_key(head.number));
         for key in self.keys(MANIFESTS, after).await? {
             let object = self.manifest(&key).await?.ok_or_else(|| {
                 Error::corrupt(format_args!("manifest {key} is listed and not there"))
             })?;
-            chain.extend(&key, &object, &self.signer).map_err(unsound)?;
+            Arc::make_mut(&mut chain).extend(&key, &object, &self.signer).map_err(unsound)?;
         }
-        Ok(chain.clone())
+        Ok(Arc::clone(&chain))
     }
 
     /// Adds a manifest this process has committed.
@@ -103,7 +105,7 @@ impl Archive {
         let mut chain = self.chain.lock().await;
         // A query may have read it in the meantime.
         if number_in(key) == Some(chain.next()) {
-            chain.extend(key, object, &self.signer).map_err(unsound)?;
+            Arc::make_mut(&mut chain).extend(key, object, &self.signer).map_err(unsound)?;
         }
         Ok(())
     }

@@ -113,6 +113,8 @@
 #[cfg(feature = "objects")]
 mod archive;
 #[cfg(feature = "objects")]
+mod archived;
+#[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
 mod chain;
@@ -142,6 +144,7 @@ pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
 mod store;
+mod subjects;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -151,6 +154,8 @@ mod verify;
 pub mod web;
 mod writer_id;
 
+#[cfg(feature = "objects")]
+pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
@@ -179,6 +184,7 @@ pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::SegmentStore;
+pub use subjects::{KeyVault, MAX_LABEL_BYTES, MAX_WRAPPED_BYTES, WrappedKey};
 #[cfg(feature = "objects")]
 pub use verify::Verification;
 pub use writer_id::WriterId;

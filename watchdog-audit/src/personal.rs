@@ -21,7 +21,7 @@ use crate::writer_id::WriterId;
 const PURPOSE: &str = "audit/subject/v1";
 
 /// A pseudonym of a subject: 128 bits, written as 32 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SubjectHandle(String);
 
@@ -29,6 +29,11 @@ impl SubjectHandle {
     /// A handle from its bytes.
     pub fn from_bytes(bytes: &[u8; 16]) -> Self {
         Self(crate::hex::encode(bytes))
+    }
+
+    /// The bytes of a handle, `None` for one that a damaged line holds: not 32 lowercase digits.
+    pub fn to_bytes(&self) -> Option<[u8; 16]> {
+        crate::hex::decode(&self.0)
     }
 
     /// The handle as it stands in a line.

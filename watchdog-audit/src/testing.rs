@@ -1,6 +1,8 @@
-//! The conformance suite every [`SegmentStore`] runs (feature `testing`).
+//! The conformance suites every [`SegmentStore`] and every key vault runs (feature `testing`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a suite states what it expects")]
+
+mod key_vault;
 
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::segment::{
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
+
+pub use key_vault::key_vault;
 
 /// Limits that no test reaches by accident.
 pub const WIDE: SegmentLimits =

@@ -3,6 +3,7 @@
 #![expect(clippy::clone_on_ref_ptr, reason = "an Arc becomes a trait object where it is passed")]
 
 mod archive;
+mod archived;
 mod bench;
 mod conformance;
 mod crash;
