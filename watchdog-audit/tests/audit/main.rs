@@ -17,3 +17,4 @@ mod resume;
 mod rollout;
 mod s3;
 mod subject_keys;
+mod web;
