@@ -1,7 +1,7 @@
 //! An operation that is recorded when it ends, whichever way it ends.
 
 use tokio::sync::mpsc::OwnedPermit;
-use watchdog_core::audit::{Client, Entry, Outcome};
+use watchdog_core::audit::{Actor, Client, Entry, Outcome, Resource};
 
 use crate::error::Result;
 use crate::log::{AuditLog, Job};
@@ -44,6 +44,20 @@ impl Operation {
     pub fn detail(&mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) {
         if let Some(entry) = &mut self.entry {
             entry.details.insert(name.into(), value.into());
+        }
+    }
+
+    /// Sets who did it, where that is known only now.
+    pub fn actor(&mut self, actor: Actor) {
+        if let Some(entry) = &mut self.entry {
+            entry.actor = actor;
+        }
+    }
+
+    /// Sets what it was done to, where that is known only now.
+    pub fn resource(&mut self, resource: Resource) {
+        if let Some(entry) = &mut self.entry {
+            entry.resource = resource;
         }
     }
 

@@ -1,11 +1,35 @@
 //! Data keys of subjects that can be destroyed one by one.
 
+mod cache;
+mod derived;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod erase;
+mod freshness;
+#[cfg(feature = "redis")]
+mod redis;
+mod rewrap;
+mod source;
+mod stored;
+mod wrapping;
+
 use std::fmt;
 
 use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::personal::SubjectHandle;
+
+pub use derived::DerivedSubjectKeys;
+#[cfg(feature = "embedded")]
+pub use embedded::EmbeddedVault;
+pub use erase::Erased;
+pub use freshness::ERASED_WITHIN;
+#[cfg(feature = "redis")]
+pub use redis::RedisVault;
+pub use rewrap::Rewrapped;
+pub use source::SubjectKeySource;
+pub use stored::{CACHED_SUBJECTS, StoredSubjectKeys};
 
 /// Longest label of a key, in bytes.
 pub const MAX_LABEL_BYTES: usize = 64;

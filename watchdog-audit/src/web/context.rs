@@ -84,7 +84,9 @@ impl Context {
     fn user_agent(&self) -> Option<String> {
         let bytes = self.inner.user_agent.as_ref()?.as_bytes();
         let start = &bytes[..bytes.len().min(MAX_USER_AGENT)];
-        Some(String::from_utf8_lossy(start).into_owned())
+        // What is no text becomes three bytes for one.
+        let text = String::from_utf8_lossy(start);
+        Some(text[..text.floor_char_boundary(MAX_USER_AGENT)].to_owned())
     }
 
     /// An entry of this request, as much as is known now.

@@ -49,7 +49,7 @@ impl Exchange {
         treatment: Treatment,
     ) -> Self {
         Self {
-            started_at: shared.log.inner().now(),
+            started_at: shared.log.inner().clock().now(),
             shared,
             context,
             method,

@@ -48,7 +48,7 @@ impl Audit {
         action: impl Into<String>,
         resource: Resource,
     ) -> Entry {
-        self.context.entry(self.log().inner().now(), category, action, resource)
+        self.context.entry(self.log().inner().clock().now(), category, action, resource)
     }
 
     /// The log.
