@@ -4,6 +4,7 @@
 
 mod archive;
 mod archived;
+mod archiving;
 mod bench;
 mod conformance;
 mod copy;
