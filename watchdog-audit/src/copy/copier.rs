@@ -97,9 +97,8 @@ impl Copier {
     /// Notes how a run ended.
     pub(crate) fn note(&self, chain: &Chain, now: Timestamp, result: &Result<Copied>) {
         let mut state = self.state();
-        let copied = usize::try_from(state.manifest).unwrap_or(usize::MAX);
         state.behind = (chain.next() - 1).saturating_sub(state.manifest);
-        state.behind_since = chain.manifests().get(copied).map(|oldest| oldest.created_at);
+        state.behind_since = chain.manifest(state.manifest + 1).map(|oldest| oldest.created_at);
         telemetry::lag(state.lag(now).as_secs_f64(), state.behind);
         match result {
             Ok(copied) => telemetry::copied(copied),

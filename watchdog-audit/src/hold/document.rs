@@ -111,7 +111,7 @@ pub(super) fn encode(document: &impl Document, signer: &Signer) -> Result<Vec<u8
     let refused = |error| Error::new(ErrorKind::Misuse, "hold is not JSON").with_source(error);
     let mut bytes = serde_json::to_vec(document).map_err(refused)?;
     bytes.push(b'\n');
-    let signature = SignatureLine { signature: signer.sign(&bytes) };
+    let signature = SignatureLine { signature: signer.sign_as(document.key(), &bytes)? };
     bytes.extend_from_slice(&serde_json::to_vec(&signature).map_err(refused)?);
     bytes.push(b'\n');
     Ok(bytes)

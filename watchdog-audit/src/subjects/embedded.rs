@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redb::backends::InMemoryBackend;
-use redb::{Database, ReadTransaction, ReadableDatabase as _, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    WriteTransaction,
+};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::personal::SubjectHandle;
