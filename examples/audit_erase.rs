@@ -40,7 +40,10 @@ async fn main() -> Result<(), Failure> {
     println!("  alice's readable: {}", readable(&after, "alice"));
     if let Some(record) = after.iter().find(|record| !record.is_readable) {
         let entry = &record.entry;
-        println!("  what is left of one: {} on {} at {}", entry.action, entry.resource.kind, entry.occurred_at);
+        println!(
+            "  what is left of one: {} on {} at {}",
+            entry.action, entry.resource.kind, entry.occurred_at
+        );
     }
     if readable(&after, "carol") > 0 || sealed == 0 {
         return Err("carol can still be read".into());

@@ -58,7 +58,8 @@ pub(crate) async fn end(
     let sessions = app.web.sessions();
     let revoked = sessions.revoke_by_id(user, id, RevokeReason::User, &principal.client).await;
     let revoked = revoked.map_err(Failure::from);
-    let found = revoked.and_then(|was_there| was_there.then_some(()).ok_or_else(Failure::not_found));
+    let found =
+        revoked.and_then(|was_there| was_there.then_some(()).ok_or_else(Failure::not_found));
     ended(operation, found).await?;
     let is_this_one = id == principal.session.id();
     let headers = if is_this_one { principal.signed_out(&app)? } else { HeaderMap::new() };

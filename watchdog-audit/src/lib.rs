@@ -134,9 +134,9 @@ mod hex;
 mod hold;
 mod live;
 mod log;
-pub mod mapping;
 #[cfg(feature = "objects")]
 mod manifest;
+pub mod mapping;
 #[cfg(feature = "objects")]
 mod merkle;
 mod operation;

@@ -119,6 +119,13 @@ fn the_audit_erasure_leaves_an_archive_that_verifies() {
 fn the_audit_query_pages_over_archive_and_store() {
     assert_lines(
         &run("audit_query"),
-        &["25 entries,", "25 entries,", "25 entries,", "alice", "Authentication: Logon", "watchdog.audit.v1.auth.login"],
+        &[
+            "25 entries,",
+            "25 entries,",
+            "25 entries,",
+            "alice",
+            "Authentication: Logon",
+            "watchdog.audit.v1.auth.login",
+        ],
     );
 }

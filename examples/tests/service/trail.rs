@@ -48,7 +48,12 @@ struct Trace {
     request: RequestBuilder,
 }
 
-fn trace(route: &'static str, action: &'static str, resource: Value, request: RequestBuilder) -> Trace {
+fn trace(
+    route: &'static str,
+    action: &'static str,
+    resource: Value,
+    request: RequestBuilder,
+) -> Trace {
     Trace { route, action, resource, actor: Some("bob"), request }
 }
 

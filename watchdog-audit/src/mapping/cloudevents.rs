@@ -70,9 +70,8 @@ fn subject(resource: &Resource) -> Option<String> {
 
 /// The letters of a URI (RFC 3986, section 2), which are all that a reference is checked for.
 fn is_reference(text: &str) -> bool {
-    let is_letter = |byte: u8| {
-        byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
-    };
+    let is_letter =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
     !text.is_empty() && text.bytes().all(is_letter)
 }
 

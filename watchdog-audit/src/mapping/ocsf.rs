@@ -222,8 +222,7 @@ mod tests {
 
     #[test]
     fn an_access_is_an_api_activity_with_its_request_and_status() {
-        let record =
-            record(Category::Access, "http.get", Resource::new("route", "/notes/{id}"));
+        let record = record(Category::Access, "http.get", Resource::new("route", "/notes/{id}"));
         let event = to_ocsf(&record);
         assert_eq!(event["type_uid"], 600_302);
         assert_eq!(event["type_name"], "API Activity: Read");
@@ -239,8 +238,7 @@ mod tests {
 
     #[test]
     fn a_refused_login_is_about_the_account_and_not_about_who_tried() {
-        let mut record =
-            record(Category::Security, "auth.login", Resource::new("account", "bob"));
+        let mut record = record(Category::Security, "auth.login", Resource::new("account", "bob"));
         record.entry.actor = Actor::anonymous();
         record.entry.outcome = Outcome::Denied;
         let event = to_ocsf(&record);

@@ -66,10 +66,7 @@ impl AuditLayer {
 
     /// Does not record reads of these routes, however they end: probes, metrics.
     #[must_use]
-    pub fn without_reads_of(
-        mut self,
-        routes: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
+    pub fn without_reads_of(mut self, routes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         routes.into_iter().for_each(|route| self.policy.pass(route.into()));
         self
     }
@@ -78,10 +75,7 @@ impl AuditLayer {
     /// answer holds what the client cannot get again, such as a token that replaces another. The
     /// log keeps the entry. What is begun is still acknowledged or refused before the handler.
     #[must_use]
-    pub fn answering_anyway(
-        mut self,
-        routes: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
+    pub fn answering_anyway(mut self, routes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         routes.into_iter().for_each(|route| self.policy.answer_anyway(route.into()));
         self
     }
@@ -139,9 +133,7 @@ where
             let mut response = match treatment {
                 Treatment::Pass => exchange.pass(inner, request).await?,
                 Treatment::Read(Recording::Queued) => exchange.watch(inner, request).await?,
-                Treatment::Read(Recording::Acknowledged) => {
-                    exchange.answer(inner, request).await?
-                }
+                Treatment::Read(Recording::Acknowledged) => exchange.answer(inner, request).await?,
                 Treatment::Change => exchange.change(inner, request).await?,
             };
             if let Some(id) = id {

@@ -25,7 +25,8 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let mut parts = value.to_str().ok()?.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
     let (parent, flags) = (parts.next()?, parts.next()?);
-    let is_known = is_hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    let is_known =
+        is_hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
     (is_known && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2)).then_some(trace)
 }
 

@@ -52,7 +52,8 @@ async fn panicking() -> StatusCode {
 
 /// Two frames, and an end that only shows when it is asked for.
 async fn stream() -> Response {
-    let frames = ["one", "two"].map(|text| Ok::<_, Infallible>(Bytes::from_static(text.as_bytes())));
+    let frames =
+        ["one", "two"].map(|text| Ok::<_, Infallible>(Bytes::from_static(text.as_bytes())));
     Response::new(Body::from_stream(Frames(frames.into_iter())))
 }
 
@@ -323,8 +324,7 @@ async fn counting(store: &Arc<Faulty>, reads: Recording) -> (Router, AuditLog, A
         }
     };
     let layer = log.layer().with_reads(reads).answering_anyway(["/token"]);
-    let router =
-        Router::new().route("/note", any(handler.clone())).route("/token", post(handler));
+    let router = Router::new().route("/note", any(handler.clone())).route("/token", post(handler));
     (router.layer(layer), log, done)
 }
 
@@ -394,8 +394,6 @@ async fn what_a_handler_records_says_who_asked_and_in_which_request() {
 
 #[tokio::test]
 async fn without_the_layer_no_handler_runs() {
-    let router = Router::new()
-        .route("/rename", post(rename))
-        .layer(Extension(Requester::new()));
+    let router = Router::new().route("/rename", post(rename)).layer(Extension(Requester::new()));
     assert_eq!(ask(&router, "POST", "/rename").await, 500);
 }
