@@ -117,6 +117,8 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
+mod archiving;
+#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -136,6 +138,7 @@ mod live;
 mod log;
 #[cfg(feature = "objects")]
 mod manifest;
+pub mod mapping;
 #[cfg(feature = "objects")]
 mod merkle;
 mod operation;
@@ -171,6 +174,8 @@ pub mod testing;
 mod tlog;
 #[cfg(feature = "objects")]
 mod verify;
+#[cfg(feature = "axum")]
+pub mod web;
 mod writer_id;
 #[cfg(feature = "objects")]
 mod zone;
@@ -179,7 +184,6 @@ mod zone;
 pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
-#[cfg(feature = "objects")]
 pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,

@@ -38,9 +38,17 @@ impl AuditLog {
         action: impl Into<String>,
         resource: Resource,
     ) -> Result<Operation> {
+        let now = self.inner.clock.now();
+        self.begin_entry(Entry::new(Uuid::now_v7(), now, category, actor, action, resource)).await
+    }
+
+    /// Begins an operation whose entry says more: from where it came, in which request.
+    ///
+    /// # Errors
+    ///
+    /// As of [`begin`](Self::begin).
+    pub async fn begin_entry(&self, entry: Entry) -> Result<Operation> {
         let inner = &self.inner;
-        let now = inner.clock.now();
-        let entry = Entry::new(Uuid::now_v7(), now, category, actor, action, resource);
         if !inner.is_enabled {
             return Ok(Operation::new(self.clone(), entry, None));
         }

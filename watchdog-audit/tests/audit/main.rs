@@ -4,6 +4,7 @@
 
 mod archive;
 mod archived;
+mod archiving;
 mod bench;
 mod conformance;
 mod copy;
@@ -29,3 +30,4 @@ mod spool_disk;
 mod spool_redis;
 mod subject_keys;
 mod tampered;
+mod web;
