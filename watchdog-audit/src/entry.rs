@@ -74,15 +74,35 @@ pub(crate) struct Line {
     pub(crate) resource: Resource,
     pub(crate) outcome: Outcome,
     #[serde(default, skip_serializing_if = "Client::is_empty")]
-    client: Client,
+    pub(crate) client: Client,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
+    pub(crate) trace_id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    details: BTreeMap<String, serde_json::Value>,
+    pub(crate) details: BTreeMap<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sealed: Option<Sealed>,
+}
+
+/// What every line begins with: enough to tell which entry it is.
+#[cfg(feature = "objects")]
+#[derive(Debug, Deserialize)]
+pub(crate) struct Head {
+    v: u32,
+    pub(crate) writer: WriterId,
+    #[serde(rename = "seq")]
+    pub(crate) sequence: u64,
+    pub(crate) recorded_at: Timestamp,
+}
+
+#[cfg(feature = "objects")]
+impl Head {
+    /// Reads the beginning of a line and passes over the rest.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let head: Self = decode(bytes)?;
+        known(head.v).map(|()| head)
+    }
 }
 
 /// The actor of a line: without an id when the personal fields are sealed.
@@ -150,15 +170,8 @@ impl Line {
 
     /// Reads a line.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        if bytes.len() > MAX_LINE_BYTES {
-            return Err(Error::corrupt("line is longer than any the log writes"));
-        }
-        let line: Self = serde_json::from_slice(bytes)
-            .map_err(|error| Error::corrupt("line is not an entry").with_source(error))?;
-        if line.v != LINE_VERSION {
-            return Err(Error::corrupt(format_args!("line has the unknown version {}", line.v)));
-        }
-        Ok(line)
+        let line: Self = decode(bytes)?;
+        known(line.v).map(|()| line)
     }
 
     /// The record, with the personal fields as they were opened: `None` when their key is gone.
@@ -189,6 +202,21 @@ impl Line {
             is_readable,
         }
     }
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    if bytes.len() > MAX_LINE_BYTES {
+        return Err(Error::corrupt("line is longer than any the log writes"));
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::corrupt("line is not an entry").with_source(error))
+}
+
+fn known(version: u32) -> Result<()> {
+    if version == LINE_VERSION {
+        return Ok(());
+    }
+    Err(Error::corrupt(format_args!("line has the unknown version {version}")))
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 #![expect(clippy::clone_on_ref_ptr, reason = "an Arc becomes a trait object where it is passed")]
 
 mod archive;
+mod archived;
 mod bench;
 mod conformance;
+mod copy;
 mod crash;
 mod faulty;
+mod hold;
 mod kept;
 mod mutation;
 mod query;
