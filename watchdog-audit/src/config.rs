@@ -348,6 +348,13 @@ impl Section for AuditConfig {
                 "entries of the category security are never dropped",
             );
         }
+        if self.postgres_copy && !check.is_variable_set("WATCHDOG_DB_HOST") {
+            check.problem(
+                &["postgres_copy"],
+                "a configured Postgres for the copy of archived entries",
+                "set WATCHDOG_DB_HOST, or WATCHDOG_AUDIT_POSTGRES_COPY=false",
+            );
+        }
         if self.store == Some(StoreKind::Redis) && !check.is_variable_set("WATCHDOG_REDIS_URL") {
             check.problem(
                 &["store"],

@@ -74,13 +74,13 @@ pub(crate) struct Line {
     pub(crate) resource: Resource,
     pub(crate) outcome: Outcome,
     #[serde(default, skip_serializing_if = "Client::is_empty")]
-    client: Client,
+    pub(crate) client: Client,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
+    pub(crate) trace_id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    details: BTreeMap<String, serde_json::Value>,
+    pub(crate) details: BTreeMap<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sealed: Option<Sealed>,
 }
@@ -151,6 +151,16 @@ impl Line {
         self.client = Client::default();
         self.details.clear();
         self.sealed = Some(sealed);
+        self
+    }
+
+    /// Puts the personal fields back in the place of what they were sealed to.
+    #[cfg(feature = "objects")]
+    pub(crate) fn with_opened(mut self, personal: Personal) -> Self {
+        self.actor.id = Some(personal.actor);
+        self.client = personal.client;
+        self.details = personal.details;
+        self.sealed = None;
         self
     }
 

@@ -9,13 +9,15 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
-    Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Resuming, Sealing, SegmentId,
+    SegmentLimits, Totals,
 };
+use crate::writer_id::WriterId;
 
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
@@ -103,12 +105,50 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>>;
 
-    /// The gate: lets a sealed segment expire, given the proof that it is archived.
+    /// The gate: lets a sealed segment expire, given the proof that it is archived; a held one it
+    /// notes as archived and leaves without a life.
     ///
     /// # Errors
     ///
     /// As of a store that does not answer.
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate>;
+
+    /// Announces that the legal holds have changed, by a name no other change has. From then on
+    /// nobody who read them before gives a segment a life: neither the gate nor
+    /// [`resume_expiry`](Self::resume_expiry).
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()>;
+
+    /// Takes back the life of those of the segments that have one; answers which of the segments
+    /// are held now.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer: some may have been suspended.
+    async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>>;
+
+    /// Gives a held segment the life back that it would have had: its last entry lives exactly
+    /// `ttl` after it was stored. When that is over, the segment goes at once.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn resume_expiry(
+        &self,
+        segment: SegmentId,
+        ttl: Duration,
+        holds: Uuid,
+    ) -> Result<Resuming>;
+
+    /// The segments of a partition that are held: archived, or sealed with a life, and without one.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn held(&self, partition: u16) -> Result<Vec<u64>>;
 
     /// How long a segment lives.
     ///
@@ -139,6 +179,40 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     ///
     /// As of a store that does not answer.
     async fn release(&self, holder: &str) -> Result<()>;
+
+    /// Takes note that a writer's entries up to `last` are archived: the writer goes on after them,
+    /// also where the store has lost them. Answers the writer's last accepted number, never less
+    /// than before.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) by a
+    /// store that cannot do it: a writer whose archived entries it lost then goes on under a new id.
+    async fn skip(&self, _partition: u16, _writer: WriterId, _last: u64) -> Result<u64> {
+        Err(Error::new(ErrorKind::Misuse, "the store cannot pass over entries that are archived"))
+    }
+
+    /// Waits up to `limit` until `replicas` replicas have a writer's entries up to `last`; whether
+    /// they do.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. [`ErrorKind::Config`](crate::ErrorKind::Config) by a
+    /// store without replicas.
+    async fn replicated(
+        &self,
+        _partition: u16,
+        _writer: WriterId,
+        _last: u64,
+        _replicas: u8,
+        _limit: Duration,
+    ) -> Result<bool> {
+        Err(Error::new(
+            ErrorKind::Config,
+            "the store has no replicas: WATCHDOG_AUDIT_DURABILITY=replicated needs \
+             WATCHDOG_AUDIT_STORE=redis",
+        ))
+    }
 
     /// Removes segments whose time has come, where the store does not do it by itself; answers how
     /// many.

@@ -7,24 +7,31 @@
 //! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest | for ever |
 //! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
-//! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate |
+//! | `wd:a:{p}:h` | hash | held segments, with the time of their last entry | for ever |
+//! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate, none while held |
 //! | `wd:a:{p}:a:<n>` | string | the manifest that covers segment `n` | as segment `n` |
 //! | `wd:a:{0}:partitions` | string | the greatest number of partitions there has been | for ever |
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
+mod holds;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use watchdog_storage::redis::{Arg, Key, Redis, Script, Ttl, Value};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+use watchdog_storage::redis::{Arg, Key, Redis, Replication, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
 use crate::frame::{Frame, checksum_of};
 use crate::hex;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealing, SegmentId,
-    SegmentLimits, Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Resuming, Sealing,
+    SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
+use crate::writer_id::WriterId;
 
 static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
@@ -32,7 +39,14 @@ static ARCHIVED: Script = Script::new("audit.archived.v1", include_str!("scripts
 static FENCE: Script = Script::new("audit.fence.v1", include_str!("scripts/fence.lua"));
 static PARTITIONS: Script =
     Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
+static BARRIER: Script = Script::new("audit.barrier.v1", include_str!("scripts/barrier.lua"));
+static SKIP: Script = Script::new("audit.skip.v1", include_str!("scripts/skip.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
+
+/// Replicas are not waited for any longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How much longer than it was asked to wait the server may take to answer.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Segments in Redis: standalone, Sentinel or Cluster.
 ///
@@ -42,12 +56,14 @@ static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease
 pub struct RedisStore {
     redis: Redis,
     partitions: u16,
+    /// Made when replicas are asked for the first time.
+    replication: Arc<OnceCell<Replication>>,
 }
 
 impl RedisStore {
     /// A store of `partitions` partitions, at least one: 1 for a single server, 16 for a Cluster.
     pub fn new(redis: Redis, partitions: u16) -> Self {
-        Self { redis, partitions: partitions.max(1) }
+        Self { redis, partitions: partitions.max(1), replication: Arc::default() }
     }
 
     fn key(&self, partition: u16, parts: &[&str]) -> Key {
@@ -79,6 +95,14 @@ impl RedisStore {
             )),
             _ => Err(unexpected()),
         }
+    }
+
+    fn held_key(&self, partition: u16) -> Key {
+        self.key(partition, &["h"])
+    }
+
+    fn proof_key(&self, segment: SegmentId) -> Key {
+        self.key(segment.partition, &["a", &segment.number.to_string()])
     }
 
     fn segment_key(&self, segment: SegmentId) -> Key {
@@ -179,7 +203,7 @@ impl SegmentStore for RedisStore {
     }
 
     async fn partition(&self, partition: u16) -> Result<Partition> {
-        const FIELDS: [&[u8]; 10] = [
+        const FIELDS: [&[u8]; 11] = [
             b"open",
             b"frames",
             b"last_ms",
@@ -190,6 +214,7 @@ impl SegmentStore for RedisStore {
             b"fence",
             b"head",
             b"unarchived",
+            b"holds",
         ];
         let held = self
             .redis
@@ -206,6 +231,10 @@ impl SegmentStore for RedisStore {
             Some(bytes) => Some(text(bytes)?.parse()?),
             None => None,
         };
+        let holds = match held.get(10).and_then(Option::as_ref) {
+            Some(bytes) => text(bytes)?.parse().map_err(|_| unexpected())?,
+            None => Uuid::nil(),
+        };
         Ok(Partition {
             open: number(0, 1)?,
             totals: Totals {
@@ -220,6 +249,7 @@ impl SegmentStore for RedisStore {
             fence: number(7, 0)?,
             unarchived: number(9, 0)?,
             head,
+            holds,
         })
     }
 
@@ -263,18 +293,19 @@ impl SegmentStore for RedisStore {
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
-        let number = segment.number.to_string();
         let keys = [
             self.partition_key(segment.partition),
             self.sealed_key(segment.partition),
             self.segment_key(segment),
-            self.key(segment.partition, &["a", &number]),
+            self.proof_key(segment),
+            self.held_key(segment.partition),
         ];
+        let holds = proof.holds.to_string();
         let answer = self
             .redis
             .call(
                 &ARCHIVED,
-                &[&keys[0], &keys[1], &keys[2], &keys[3]],
+                &[&keys[0], &keys[1], &keys[2], &keys[3], &keys[4]],
                 &[
                     integer(segment.number)?,
                     integer(proof.entries)?,
@@ -283,6 +314,8 @@ impl SegmentStore for RedisStore {
                     integer(proof.manifest.number)?,
                     proof.manifest.sha256.as_str().into(),
                     millis(proof.ttl)?,
+                    holds.as_str().into(),
+                    integer(proof.is_held.into())?,
                 ],
             )
             .await
@@ -290,12 +323,35 @@ impl SegmentStore for RedisStore {
         let answer = Answer::new(&answer)?;
         match answer.verdict {
             "archived" => Ok(Gate::Archived { expires_at: answer.number(1)? }),
+            "held" => Ok(Gate::Held),
+            "holds_changed" => Ok(Gate::HoldsChanged),
             "already" => Ok(Gate::AlreadyArchived),
             "not_sealed" => Ok(Gate::NotSealed),
             "fenced" => Ok(Gate::Fenced { newest: answer.number(1)? }),
             "mismatch" => Ok(Gate::Mismatch),
             _ => Err(unexpected()),
         }
+    }
+
+    async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()> {
+        holds::announce(self, partition, change).await
+    }
+
+    async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>> {
+        holds::suspend(self, partition, segments).await
+    }
+
+    async fn resume_expiry(
+        &self,
+        segment: SegmentId,
+        ttl: Duration,
+        change: Uuid,
+    ) -> Result<Resuming> {
+        holds::resume(self, segment, ttl, change).await
+    }
+
+    async fn held(&self, partition: u16) -> Result<Vec<u64>> {
+        holds::held(self, partition).await
     }
 
     async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {
@@ -330,6 +386,52 @@ impl SegmentStore for RedisStore {
 
     async fn release(&self, holder: &str) -> Result<()> {
         self.lease(holder, Duration::ZERO).await.map(drop)
+    }
+
+    async fn skip(&self, partition: u16, writer: WriterId, last: u64) -> Result<u64> {
+        let writer = writer.to_string();
+        let answer = self
+            .redis
+            .call(
+                &SKIP,
+                &[&self.key(partition, &["hw"])],
+                &[writer.as_str().into(), integer(last)?],
+            )
+            .await
+            .map_err(storage("redis did not pass over archived entries"))?;
+        match answer {
+            Value::Bytes(bytes) => decimal(&bytes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn replicated(
+        &self,
+        partition: u16,
+        writer: WriterId,
+        last: u64,
+        replicas: u8,
+        limit: Duration,
+    ) -> Result<bool> {
+        let context = "redis did not tell how far its replicas are";
+        let connecting = self.replication.get_or_try_init(|| self.redis.replication(LONGEST_WAIT));
+        let replication = connecting.await.map_err(storage(context))?;
+        let keys = [self.partition_key(partition), self.key(partition, &["hw"])];
+        let writer = writer.to_string();
+        let (keys, args) = ([&keys[0], &keys[1]], [writer.as_str().into()]);
+        let limit = limit.min(LONGEST_WAIT);
+        let reach = replication.reach((&BARRIER, &keys, &args), replicas, limit);
+        // A server that hangs is as good as no replica.
+        let Ok(answer) = tokio::time::timeout(limit + GRACE, reach).await else {
+            return Ok(false);
+        };
+        match answer.map_err(storage(context))? {
+            // A promoted replica may answer, and not have the entries.
+            (Value::Bytes(held), reached) => {
+                Ok(decimal(&held)? >= last && reached >= u64::from(replicas))
+            }
+            _ => Err(unexpected()),
+        }
     }
 
     /// Redis expires segments by itself.

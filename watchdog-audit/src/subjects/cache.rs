@@ -76,6 +76,7 @@ mod tests {
             cache.insert("third", value);
         }
         cache.clear();
-        assert_eq!((cache.get("key"), cache.len()), (None, 0));
+        assert_eq!(cache.get("key"), None);
+        assert_eq!(cache.len(), 0);
     }
 }
