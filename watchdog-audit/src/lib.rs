@@ -130,6 +130,8 @@ mod frame;
 mod hex;
 #[cfg(feature = "objects")]
 mod hold;
+#[cfg(feature = "objects")]
+pub mod integrity;
 mod live;
 mod log;
 #[cfg(feature = "objects")]

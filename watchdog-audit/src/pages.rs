@@ -44,8 +44,11 @@ impl<T> Pages<T> {
 }
 
 /// The values of a list, in order.
-pub(crate) type Iter<'a, T> =
-    FlatMap<slice::Iter<'a, Arc<Vec<T>>>, slice::Iter<'a, T>, fn(&'a Arc<Vec<T>>) -> slice::Iter<'a, T>>;
+pub(crate) type Iter<'a, T> = FlatMap<
+    slice::Iter<'a, Arc<Vec<T>>>,
+    slice::Iter<'a, T>,
+    fn(&'a Arc<Vec<T>>) -> slice::Iter<'a, T>,
+>;
 
 impl<'a, T> IntoIterator for &'a Pages<T> {
     type Item = &'a T;

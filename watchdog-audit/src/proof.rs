@@ -79,12 +79,7 @@ pub struct InclusionProof {
 }
 
 impl InclusionProof {
-    pub(crate) fn new(
-        line: Vec<u8>,
-        index: u64,
-        path: Vec<Hash>,
-        checkpoint: Checkpoint,
-    ) -> Self {
+    pub(crate) fn new(line: Vec<u8>, index: u64, path: Vec<Hash>, checkpoint: Checkpoint) -> Self {
         Self { line, index, path, checkpoint }
     }
 
@@ -146,7 +141,8 @@ impl FromStr for InclusionProof {
             }
             let line = BASE64.decode(lines.next()?.strip_prefix("extra ")?).ok()?;
             let index = lines.next()?.strip_prefix("index ")?.parse().ok()?;
-            let proof = Self { line, index, path: path(lines)?, checkpoint: checkpoint.parse().ok()? };
+            let proof =
+                Self { line, index, path: path(lines)?, checkpoint: checkpoint.parse().ok()? };
             // One spelling.
             (proof.to_string() == text).then_some(proof)
         };
@@ -189,7 +185,8 @@ impl ConsistencyProof {
         if !self.old.is_signed_by(old) || !self.new.is_signed_by(new) {
             return Err(Error::new(ErrorKind::Key, "the key has not signed the checkpoint"));
         }
-        let heads = [&self.old, &self.new].map(|checkpoint| (checkpoint.size(), *checkpoint.root()));
+        let heads =
+            [&self.old, &self.new].map(|checkpoint| (checkpoint.size(), *checkpoint.root()));
         let is_one_log = self.old.origin() == self.new.origin();
         if is_one_log && is_consistent(heads[0], heads[1], &self.path) {
             return Ok(());

@@ -57,7 +57,10 @@ impl AuditLog {
     ///
     /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when an object or a tile is
     /// not what was archived, else as of the bucket.
-    pub async fn prove(&self, entry: impl Into<EntryName> + Send) -> Result<Option<InclusionProof>> {
+    pub async fn prove(
+        &self,
+        entry: impl Into<EntryName> + Send,
+    ) -> Result<Option<InclusionProof>> {
         let entry = entry.into();
         let Some(checkpoint) = self.checkpoint().await? else { return Ok(None) };
         let archive = self.archiver()?.archive();
@@ -119,7 +122,10 @@ fn candidates<'a>(chain: &'a Chain, entry: &EntryName) -> Vec<(u64, &'a Archived
     if let EntryName::Id(id) = entry {
         let made = id.get_timestamp().and_then(|made| {
             let (seconds, nanos) = made.to_unix();
-            i64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))
+            i64::try_from(seconds)
+                .ok()?
+                .checked_mul(1000)?
+                .checked_add(i64::from(nanos / 1_000_000))
         });
         found.sort_by_key(|(_, object)| {
             let is_near = made.is_some_and(|made| {

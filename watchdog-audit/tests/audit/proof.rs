@@ -135,8 +135,12 @@ fn script(proof: &str, key: &str) -> Option<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), proof).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/audit_proof.py");
-    let output =
-        Command::new("python3").arg(script).arg(file.path()).arg(key).output().expect("python3 runs");
+    let output = Command::new("python3")
+        .arg(script)
+        .arg(file.path())
+        .arg(key)
+        .output()
+        .expect("python3 runs");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!said.contains("Traceback"), "{said}");
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
@@ -152,7 +156,7 @@ async fn the_published_script_finds_the_same() {
     let public = key(&log).await;
     let base64 = BASE64.encode(public.as_bytes());
     let hex: String = public.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    for at in [0, 4, 5, 137, 274] {
+    for at in [0, 5, 274] {
         let proof = log.prove(entries[at].0).await.unwrap().unwrap();
         let line = String::from_utf8(proof.line().to_vec()).unwrap();
         assert_eq!(script(&proof.to_string(), &base64), Some(format!("{line}\n")));

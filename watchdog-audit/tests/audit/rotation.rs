@@ -47,11 +47,7 @@ impl Shared {
         AuditLog::builder()
             .with_config(&config)
             .with_shared_store(Arc::clone(&self.store))
-            .with_archive_trusting(
-                Objects::local(self.directory.path()).unwrap(),
-                signing,
-                trusted,
-            )
+            .with_archive_trusting(Objects::local(self.directory.path()).unwrap(), signing, trusted)
             .with_encryption(&keys())
             .without_background()
             .build()
@@ -126,7 +122,10 @@ async fn a_process_that_was_not_told_of_the_new_key_leaves_the_archive_alone() {
     let error = old.seal_and_archive().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Key);
     assert!(error.to_string().contains("as a previous one"), "{error}");
-    assert!(old.verify().await.unwrap().is_sound(), "it can verify: the old key vouches for the new");
+    assert!(
+        old.verify().await.unwrap().is_sound(),
+        "it can verify: the old key vouches for the new"
+    );
     let new = shared.process(&root(NEW, &[OLD]), &[]).await;
     new.seal_and_archive().await.unwrap();
     assert_eq!(new.verify().await.unwrap().entries, 12);

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use watchdog_audit::{
     AuditConfig, AuditLog, EmbeddedStore, ErrorKind, Moment, RedisStore, SegmentStore, Step,
@@ -77,7 +78,8 @@ async fn soaked(store: Arc<dyn SegmentStore>, rounds: usize) {
                     return n;
                 }
                 log.record(entry(n * 2 + at as u64)).await.unwrap();
-                tokio::task::yield_now().await;
+                // A pace, so that the log does not outgrow the test.
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
             0
         }));
@@ -102,7 +104,7 @@ async fn soaked(store: Arc<dyn SegmentStore>, rounds: usize) {
                     let is_meant = matches!(error.kind(), ErrorKind::Closed | ErrorKind::Busy);
                     assert!(is_meant, "{error}");
                 }
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
             0
         }));

@@ -11,8 +11,8 @@ use watchdog_audit::{
     AuditLog, Checkpoint, EmbeddedStore, ErrorKind, Fault, FaultKind, Manifest, PublicKey,
     VerifyOptions,
 };
-use watchdog_core::testing::ManualClock;
 use watchdog_core::Clock;
+use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
 use crate::archive::files;
@@ -83,7 +83,10 @@ impl Log {
 /// The tiles that the checkpoint rests on: those of earlier sizes are left from before.
 fn current(tiles: Vec<PathBuf>) -> Vec<PathBuf> {
     let names = [
-        "tile/0/000", "tile/0/001.p/52", "tile/1/000.p/1", "tile/entries/000",
+        "tile/0/000",
+        "tile/0/001.p/52",
+        "tile/1/000.p/1",
+        "tile/entries/000",
         "tile/entries/001.p/52",
     ];
     let is_current = |path: &PathBuf| names.iter().any(|name| path.ends_with(name));
@@ -379,6 +382,34 @@ async fn progress_is_told_to_the_end() {
     let told = told.into_inner().unwrap();
     assert_eq!((told[0].total, told.last().unwrap().done), (20, 20));
     assert!(told.windows(2).all(|two| two[0].done < two[1].done));
+}
+
+#[tokio::test]
+async fn archiving_tells_its_progress_too() {
+    let log = Log::new(&[]).await;
+    record(&log.log, 0..4).await;
+    let told = Mutex::new(Vec::new());
+    let progress = |progress| told.lock().unwrap().push(progress);
+    log.log.seal_and_archive_observed(&progress).await.unwrap();
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.iter().map(|told| (told.done, told.total)).collect::<Vec<_>>(), [(1, 1)]);
+}
+
+/// An object that became enormous is named and not read.
+#[tokio::test]
+async fn an_object_that_was_blown_up_is_named_without_being_read() {
+    let log = Log::new(&[4]).await;
+    let object = files(&log.path("category=access"))[0].clone();
+    let manifest = log.manifest(1);
+    for (path, kind) in [(object, FaultKind::AlteredObject), (manifest, FaultKind::AlteredManifest)]
+    {
+        let content = std::fs::read(&path).unwrap();
+        // A hole takes no room on the disk.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(1 << 33).unwrap();
+        log.assert_fault(kind, &path).await;
+        std::fs::write(&path, content).unwrap();
+    }
 }
 
 #[tokio::test]
