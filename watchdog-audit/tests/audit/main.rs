@@ -4,14 +4,17 @@
 
 mod archive;
 mod archived;
+mod archiving;
 mod bench;
 mod conformance;
 mod copy;
 mod crash;
 mod faulty;
+mod guarded;
 mod hold;
 mod kept;
 mod mutation;
+mod postgres_vault;
 mod proof;
 mod query;
 mod record;
@@ -21,5 +24,10 @@ mod rollout;
 mod rotation;
 mod s3;
 mod soak;
+mod spool;
+mod spool_crash;
+mod spool_disk;
+mod spool_redis;
 mod subject_keys;
 mod tampered;
+mod web;
