@@ -17,7 +17,12 @@ has_postgres() {
         compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null
 }
 
-# Prints the Debian packages that are missing for what is named: redis, postgres, cc, jq.
+# Debian has the module that makes environments in a package of its own.
+has_venv() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
+# Prints the Debian packages that are missing for what is named: redis, postgres, cc, jq, python.
 missing_packages() {
     local wanted
     for wanted in "$@"; do
@@ -26,6 +31,7 @@ missing_packages() {
         postgres) has_postgres || printf 'postgresql ' ;;
         cc) command -v cc >/dev/null || printf 'build-essential ' ;;
         jq) command -v jq >/dev/null || printf 'jq ' ;;
+        python) has_venv || printf 'python3 python3-venv ' ;;
         esac
     done
 }
@@ -62,6 +68,33 @@ install_missing() {
         ' sh $packages
     ) || status=$?
     [ $status -eq 0 ] || die "apt-get failed; install by hand: $packages"
+}
+
+# Makes a Python environment with the packages named, unless it is there, and prints its Python.
+# Fails where there is no Python or no network. Each package is NAME==VERSION; nothing is compiled.
+# Environments belong below the target directory, one for each purpose; callers wait for each other.
+#
+#   python=$(python_venv "$target/python/purpose" package==1.2.3)
+python_venv() {
+    local directory=$1 status=0
+    shift
+    has_venv || return 1
+    mkdir -p "$(dirname "$directory")"
+    (
+        if command -v flock >/dev/null; then
+            exec 9>"$directory.lock"
+            flock 9
+        fi
+        # Written last: one that was left half made is made anew.
+        [ "$(cat "$directory/packages" 2>/dev/null)" != "$*" ] || exit 0
+        rm -rf "$directory" &&
+            python3 -m venv "$directory" &&
+            "$directory/bin/python" -m pip install --quiet --no-input --only-binary :all: \
+                --disable-pip-version-check "$@" &&
+            printf '%s\n' "$*" >"$directory/packages"
+    ) </dev/null >&2 || status=$?
+    [ $status -eq 0 ] || return 1
+    printf '%s\n' "$directory/bin/python"
 }
 
 # Runs a command in a process group of its own and passes an interrupt or a request to end on to

@@ -1,5 +1,6 @@
 //! The bucket: where everything of the archive stands, and how it is read back.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result, storage};
 use crate::manifest::ArchivedObject;
 use crate::segment::SegmentId;
 use crate::signing::Signer;
+use crate::tlog::{Log, Tiling};
 
 const PREFIX: &str = "audit/v1";
 const OBJECTS: &str = "audit/v1/category=";
@@ -31,6 +33,8 @@ pub(crate) struct Archive {
     signer: Signer,
     /// What the manifests said when they were last read.
     chain: Mutex<Arc<Chain>>,
+    /// The edge of the tree after the manifest with this number, whose tiles are written.
+    edge: Mutex<(u64, Tiling)>,
 }
 
 /// The key of a manifest.
@@ -80,7 +84,7 @@ impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
         let bucket = bucket.with_budget(Budget::Background);
-        Self { bucket, signer, chain: Mutex::default() }
+        Self { bucket, signer, chain: Mutex::default(), edge: Mutex::default() }
     }
 
     pub(crate) fn signer(&self) -> &Signer {
@@ -110,14 +114,32 @@ impl Archive {
         Ok(())
     }
 
-    /// Every manifest key in the bucket, in order.
-    pub(crate) async fn manifest_keys(&self) -> Result<Vec<String>> {
-        self.keys(MANIFESTS, None).await
+    /// The tiles and the checkpoint.
+    pub(crate) fn log(&self) -> Log<'_> {
+        Log::new(&self.bucket)
     }
 
-    /// Every key in the bucket where objects with entries stand, whoever put it there.
-    pub(crate) async fn object_keys(&self) -> Result<Vec<String>> {
-        self.keys(OBJECTS, None).await
+    /// The edge of the tree, as this process knows it.
+    pub(crate) fn edge(&self) -> &Mutex<(u64, Tiling)> {
+        &self.edge
+    }
+
+    /// Hands every manifest key in the bucket to `take`, in order, until it breaks off.
+    pub(crate) async fn each_manifest_key(
+        &self,
+        take: impl FnMut(String) -> ControlFlow<()> + Send,
+    ) -> Result<()> {
+        self.each_key(MANIFESTS, None, take).await
+    }
+
+    /// Hands every key in the bucket where objects with entries stand to `take`, whoever put it
+    /// there.
+    pub(crate) async fn each_object_key(&self, mut take: impl FnMut(String) + Send) -> Result<()> {
+        let take = |key| {
+            take(key);
+            ControlFlow::Continue(())
+        };
+        self.each_key(OBJECTS, None, take).await
     }
 
     /// The lines of an object nothing vouches for, `None` when there are none.
@@ -125,15 +147,33 @@ impl Archive {
         Ok(self.read(key).await?.and_then(|content| unpack(&content, announced)))
     }
 
-    async fn keys(&self, prefix: &str, mut after: Option<String>) -> Result<Vec<String>> {
+    pub(crate) async fn keys(&self, prefix: &str, after: Option<String>) -> Result<Vec<String>> {
         let mut keys = Vec::new();
+        let take = |key| {
+            keys.push(key);
+            ControlFlow::Continue(())
+        };
+        self.each_key(prefix, after, take).await?;
+        Ok(keys)
+    }
+
+    async fn each_key(
+        &self,
+        prefix: &str,
+        mut after: Option<String>,
+        mut take: impl FnMut(String) -> ControlFlow<()> + Send,
+    ) -> Result<()> {
         loop {
             let page = self.bucket.list(prefix, after.as_deref(), PAGE).await;
             let page = page.map_err(storage("the bucket does not list the archive"))?;
-            keys.extend(page.objects.into_iter().map(|object| object.key));
+            for object in page.objects {
+                if take(object.key).is_break() {
+                    return Ok(());
+                }
+            }
             after = page.next;
             if after.is_none() {
-                return Ok(keys);
+                return Ok(());
             }
         }
     }
@@ -143,12 +183,7 @@ impl Archive {
         self.read(key).await
     }
 
-    /// An object as it is stored, unchecked; `None` when it is not there.
-    pub(crate) async fn content(&self, key: &str) -> Result<Option<Bytes>> {
-        self.read(key).await
-    }
-
-    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+    pub(crate) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
@@ -171,6 +206,23 @@ impl Archive {
             }
             Err(error) => Err(storage("an object of the archive was not written")(error)),
         }
+    }
+
+    /// Creates an object that is never changed. Misuse when another stands under the name.
+    pub(crate) async fn create(&self, key: &str, content: Bytes) -> Result<()> {
+        match self.bucket.put_verified(key, content).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                Err(Error::new(ErrorKind::Misuse, "another object has this name")
+                    .with_source(error))
+            }
+            Err(error) => Err(storage("an object of the archive was not created")(error)),
+        }
+    }
+
+    /// The bucket itself.
+    pub(crate) fn bucket(&self) -> &Objects {
+        &self.bucket
     }
 
     /// Commits a manifest: the one step that counts. Busy when another archiver was faster.
@@ -226,17 +278,26 @@ impl Archive {
         let Some(content) = self.read(&object.key).await? else {
             return fault(FaultKind::MissingObject, "it is not in the bucket");
         };
-        let lines = unpack(&content, object.raw_bytes);
-        let sha256 = crate::hex::encode(&crate::merkle::sha256(&[&content]));
-        Ok(match lines {
-            Some(lines) if sha256 == object.sha256 => Ok(lines),
-            Some(lines) => Err(crate::verify::difference(object, &lines)),
-            None => Err(Fault::new(
-                FaultKind::AlteredObject,
-                &object.key,
-                "its hash is another, and it does not unpack",
-            )),
-        })
+        Ok(opened(object, &content))
+    }
+
+    /// The bytes of an archived object as they are in the bucket, `None` when it is not there.
+    pub(crate) async fn content(&self, object: &ArchivedObject) -> Result<Option<Bytes>> {
+        self.read(&object.key).await
+    }
+}
+
+/// The lines of an archived object, checked against its hash.
+pub(crate) fn opened(object: &ArchivedObject, content: &[u8]) -> Result<Vec<u8>, Fault> {
+    let sha256 = crate::hex::encode(&crate::merkle::sha256(&[content]));
+    match unpack(content, object.raw_bytes) {
+        Some(lines) if sha256 == object.sha256 => Ok(lines),
+        Some(lines) => Err(crate::verify::difference(object, &lines)),
+        None => Err(Fault::new(
+            FaultKind::AlteredObject,
+            &object.key,
+            "its hash is another, and it does not unpack",
+        )),
     }
 }
 

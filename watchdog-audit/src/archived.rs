@@ -185,7 +185,7 @@ impl ArchiveWalk {
     fn step(&mut self) -> Option<(ArchivePlace, &ArchivedObject)> {
         loop {
             let (at, index) = self.next;
-            let manifest = self.chain.manifests().get(at)?;
+            let manifest = self.chain.manifest(at as u64 + 1)?;
             let Some(object) = manifest.objects.get(index) else {
                 self.next = (at + 1, 0);
                 continue;
@@ -197,7 +197,7 @@ impl ArchiveWalk {
                 object: u32::try_from(index).unwrap_or(u32::MAX),
             };
             if self.range.takes(place, object) {
-                return self.chain.manifests().get(at)?.objects.get(index).map(|o| (place, o));
+                return self.chain.manifest(at as u64 + 1)?.objects.get(index).map(|o| (place, o));
             }
         }
     }

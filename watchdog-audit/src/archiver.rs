@@ -5,6 +5,8 @@
 //! gate of the store refuses a token older than the newest. Killed at any point, the next run
 //! finds the same segments and writes the same objects, or finds them done.
 
+mod holds;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +22,22 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::manifest::{MANIFEST_FORMAT, Manifest};
 use crate::pack::{PackedSegment, pack_segment};
+use crate::personal::SubjectKeys;
+use crate::rotation::signing;
 use crate::segment::{ArchiveProof, Gate, ManifestRef, SegmentId, SegmentLimits, Totals};
 use crate::store::SegmentStore;
 use crate::telemetry;
+use crate::tlog::Tiling;
 use crate::writer_id::WriterId;
+use holds::{Examined, Watch};
 
 /// How long the right to archive lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(30);
 /// How long an explicit run waits for another archiver.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(10);
 const FRAMES_AT_ONCE: usize = 64;
+/// How often a segment is brought to the gate while legal holds change.
+const MAX_GATE_TRIES: usize = 5;
 
 /// A step of the archiver, told before it is taken and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +53,10 @@ pub enum Step {
     Object(String),
     /// A manifest is committed.
     Manifest(u64),
+    /// The tiles of the tree after this manifest are written.
+    Tiles(u64),
+    /// The checkpoint after this manifest is written.
+    Checkpoint(u64),
     /// A segment passes the gate.
     Gate(SegmentId),
 }
@@ -77,6 +89,7 @@ pub struct Archived {
 pub struct Archiver {
     store: Arc<dyn SegmentStore>,
     archive: Archive,
+    keys: Option<Arc<dyn SubjectKeys>>,
     clock: Arc<dyn Clock>,
     limits: SegmentLimits,
     ttl: Duration,
@@ -89,6 +102,7 @@ struct State {
     /// The epoch this archiver has begun, its fencing token.
     epoch: Option<u64>,
     is_probed: bool,
+    examined: Examined,
 }
 
 /// One run, with what it needs at every step.
@@ -96,6 +110,7 @@ struct Run<'a> {
     archiver: &'a Archiver,
     observer: &'a Observer<'a>,
     token: u64,
+    watch: Watch,
     archived: Archived,
 }
 
@@ -103,12 +118,13 @@ impl Archiver {
     pub(crate) fn new(
         store: Arc<dyn SegmentStore>,
         archive: Archive,
+        keys: Option<Arc<dyn SubjectKeys>>,
         clock: Arc<dyn Clock>,
         limits: SegmentLimits,
         ttl: Duration,
     ) -> Result<Self> {
         let holder = WriterId::random()?.to_string();
-        Ok(Self { store, archive, clock, limits, ttl, holder, state: Mutex::default() })
+        Ok(Self { store, archive, keys, clock, limits, ttl, holder, state: Mutex::default() })
     }
 
     pub(crate) fn archive(&self) -> &Archive {
@@ -180,7 +196,11 @@ impl Archiver {
         self.probe(state).await?;
         let chain = self.archive.refreshed().await?;
         let token = self.token(state, &chain, observer).await?;
-        let mut run = Run { archiver: self, observer, token, archived: Archived::default() };
+        let watch = self.watch().await?;
+        // What a run that broke off has left to be written.
+        self.archive.edge_at(&chain).await?;
+        self.archive.mend_checkpoint(&chain).await?;
+        let mut run = Run { archiver: self, observer, token, watch, archived: Archived::default() };
         let mut failed = None;
         for partition in 0..self.store.partitions() {
             // One partition that cannot be archived does not hold up the others.
@@ -192,6 +212,7 @@ impl Archiver {
                 failed.get_or_insert(error);
             }
         }
+        self.settle(&run.watch, &mut state.examined).await?;
         self.store.sweep().await?;
         failed.map_or(Ok(run.archived), Err)
     }
@@ -291,31 +312,52 @@ impl Run<'_> {
         let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
         let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
         let manifest = match chain.covering(segment) {
-            Some(manifest) if packed.entries == 0 => manifest.clone(),
+            Some(manifest) if packed.entries == 0 => manifest,
             _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
-        let proof = ArchiveProof {
-            entries: totals.entries,
-            frames: totals.frames,
-            token: self.token,
-            manifest,
-            ttl: self.archiver.ttl,
-        };
-        match self.archiver.store.mark_archived(segment, &proof).await? {
-            Gate::Archived { .. } => {
-                self.archived.segments += 1;
-                telemetry::gated();
-            }
-            Gate::AlreadyArchived => {}
-            Gate::Fenced { newest } => return Err(fenced(self.token, newest)),
-            refused @ (Gate::NotSealed | Gate::Mismatch) => {
-                return Err(Error::corrupt(format_args!(
-                    "the gate refuses {segment}: {refused:?}"
-                )));
+        self.gate(segment, totals, &frames, manifest).await?;
+        self.tell(&Step::Gate(segment), Moment::After)
+    }
+
+    /// Brings an archived segment to the gate, with the holds the store knows of.
+    async fn gate(
+        &mut self,
+        segment: SegmentId,
+        totals: Totals,
+        frames: &[Frame],
+        manifest: ManifestRef,
+    ) -> Result<()> {
+        for _ in 0..MAX_GATE_TRIES {
+            let proof = ArchiveProof {
+                entries: totals.entries,
+                frames: totals.frames,
+                token: self.token,
+                manifest: manifest.clone(),
+                ttl: self.archiver.ttl,
+                holds: self.watch.change(segment.partition),
+                is_held: self.watch.holds.cover(frames),
+            };
+            match self.archiver.store.mark_archived(segment, &proof).await? {
+                gate @ (Gate::Archived { .. } | Gate::Held) => {
+                    if gate != Gate::Held {
+                        self.watch.free.push(segment);
+                    }
+                    self.archived.segments += 1;
+                    telemetry::gated();
+                    return Ok(());
+                }
+                Gate::AlreadyArchived => return Ok(()),
+                Gate::HoldsChanged => self.watch = self.archiver.watch().await?,
+                Gate::Fenced { newest } => return Err(fenced(self.token, newest)),
+                refused @ (Gate::NotSealed | Gate::Mismatch) => {
+                    return Err(Error::corrupt(format_args!(
+                        "the gate refuses {segment}: {refused:?}"
+                    )));
+                }
             }
         }
-        self.tell(&Step::Gate(segment), Moment::After)
+        Err(Error::new(ErrorKind::Busy, "the legal holds change all the time"))
     }
 
     /// Reads a sealed segment and checks that nothing is missing.
@@ -353,8 +395,10 @@ impl Run<'_> {
         if chain.epoch() > self.token {
             return Err(fenced(self.token, chain.epoch()));
         }
+        let mut edge = archive.edge_at(chain).await?;
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
+            object.leaves.iter().for_each(|leaf| edge.push(*leaf));
             let step = Step::Object(object.meta.key.clone());
             self.tell(&step, Moment::Before)?;
             archive.write_object(&object.meta.key, object.content.into()).await?;
@@ -362,6 +406,7 @@ impl Run<'_> {
             self.archived.objects += 1;
             objects.push(object.meta);
         }
+        let signing = signing(chain, archive.signer())?;
         let manifest = Manifest {
             format: MANIFEST_FORMAT.into(),
             number: chain.next(),
@@ -375,7 +420,9 @@ impl Run<'_> {
             entries: packed.entries,
             writers: packed.writers,
             objects,
-            key: archive.signer().public_key().id(),
+            tree: edge.head(),
+            key: signing.key,
+            rotation: signing.rotation,
         };
         let step = Step::Manifest(manifest.number);
         self.tell(&step, Moment::Before)?;
@@ -391,7 +438,24 @@ impl Run<'_> {
         self.tell(&step, Moment::After)?;
         self.archived.entries += manifest.entries;
         telemetry::archived(manifest.entries);
+        self.publish(manifest.number, edge).await?;
         Ok(crate::manifest::reference(manifest.number, &content))
+    }
+
+    /// Writes the tiles after a manifest, then the checkpoint.
+    async fn publish(&self, number: u64, mut edge: Tiling) -> Result<()> {
+        let archive = &self.archiver.archive;
+        self.tell(&Step::Tiles(number), Moment::Before)?;
+        archive.write_tiles(&mut edge).await?;
+        self.tell(&Step::Tiles(number), Moment::After)?;
+        self.tell(&Step::Checkpoint(number), Moment::Before)?;
+        archive.keep_edge(number, edge).await;
+        let chain = archive.refreshed().await?;
+        // Who has gone on from here has written it before.
+        if chain.head().is_some_and(|head| head.number == number) {
+            archive.mend_checkpoint(&chain).await?;
+        }
+        self.tell(&Step::Checkpoint(number), Moment::After)
     }
 
     fn tell(&self, step: &Step, moment: Moment) -> Result<()> {

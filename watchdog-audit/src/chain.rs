@@ -1,136 +1,142 @@
 //! The chain of manifests, as a fold without I/O.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::sync::Arc;
 
-use crate::manifest::{Manifest, Unsound, reference};
+pub(crate) use crate::fault::{Fault, FaultKind};
+use crate::manifest::{Manifest, TreeHead, Unsound, reference};
+use crate::pages::Pages;
 use crate::segment::{ManifestRef, SegmentId};
+use crate::signing::PublicKey;
 use crate::signing::Signer;
 use crate::writer_id::WriterId;
 
-/// What does not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FaultKind {
-    /// A manifest of the chain is not in the bucket.
-    MissingManifest,
-    /// A manifest is not one, or not the one its place asks for.
-    AlteredManifest,
-    /// A manifest is signed by a key that is not accepted.
-    UnknownKey,
-    /// A manifest's signature is not that of its key.
-    WrongSignature,
-    /// A manifest does not continue the one before it.
-    BrokenChain,
-    /// The chain ends before a manifest the store has seen.
-    TruncatedChain,
-    /// An object of the archive is not in the bucket.
-    MissingObject,
-    /// An object's bytes are not those that were archived.
-    AlteredObject,
-    /// Entries were taken out of an object.
-    EntriesDropped,
-    /// Entries were put into an object.
-    EntriesInserted,
-    /// Entries of an object stand in another order.
-    EntriesReordered,
-    /// A number is missing in a writer's sequence, or stands twice.
-    SequenceGap,
-    /// An object stands where the archive's do, and is not one of them.
-    UnknownObject,
-    /// A segment is neither archived nor in the store.
-    MissingSegment,
-    /// What waits in the store for its archive is not what was written.
-    AlteredSegment,
-}
+/// Most segments in a row that no manifest covers.
+const MAX_UNCOVERED: usize = 1 << 24;
 
-/// The first thing that does not fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What kind of thing.
-    pub kind: FaultKind,
-    /// Where: an object of the bucket, or a segment of the store.
-    pub place: String,
-    /// What was found, in words.
-    pub detail: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at {}: {}", self.kind, self.place, self.detail)
-    }
-}
-
-impl Fault {
-    pub(crate) fn new(
-        kind: FaultKind,
-        place: impl Into<String>,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self { kind, place: place.into(), detail: detail.into() }
-    }
-}
-
-/// Everything the manifests so far say.
+/// What a fold over the manifests keeps, without the manifests themselves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Chain {
+pub(crate) struct Links {
     head: Option<ManifestRef>,
     epoch: u64,
-    manifests: Vec<Manifest>,
+    tree: Option<TreeHead>,
+    /// The keys that signed, in the order they came; the last one signs what follows.
+    keys: Vec<PublicKey>,
     /// Last archived number of each writer.
-    high_water: HashMap<WriterId, u64>,
+    high_water: Arc<HashMap<WriterId, u64>>,
     /// Of each partition, the last segment that was sealed before it was archived.
     unarchived: HashMap<u16, u64>,
+}
+
+/// Everything the manifests so far say. A copy shares nearly all of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chain {
+    links: Links,
+    manifests: Pages<Arc<Manifest>>,
+    covered: Covered,
+}
+
+/// Of each partition, the number of the newest manifest that covers a segment, by the segment's
+/// number; 0 for none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Covered(HashMap<u16, Pages<u64>>);
+
+impl Covered {
     /// The newest manifest that covers a segment.
-    segments: HashMap<SegmentId, ManifestRef>,
+    pub(crate) fn by(&self, segment: SegmentId) -> Option<u64> {
+        let numbers = self.0.get(&segment.partition)?;
+        let number = numbers.get(usize::try_from(segment.number).ok()?)?;
+        Some(*number).filter(|number| *number > 0)
+    }
+
+    pub(crate) fn note(&mut self, manifest: &Manifest) {
+        let numbers = self.0.entry(manifest.segment.partition).or_default();
+        // Segments are archived in order; after a rollback of the store, again.
+        let Ok(index) = usize::try_from(manifest.segment.number) else { return };
+        if index < numbers.len() {
+            return numbers.set(index, manifest.number);
+        }
+        // No partition seals so many before its first archive.
+        if index - numbers.len() > MAX_UNCOVERED {
+            return;
+        }
+        while numbers.len() < index {
+            numbers.push(0);
+        }
+        numbers.push(manifest.number);
+    }
 }
 
 impl Chain {
     pub(crate) fn head(&self) -> Option<&ManifestRef> {
-        self.head.as_ref()
+        self.links.head.as_ref()
     }
 
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
+        self.links.epoch
     }
 
-    pub(crate) fn manifests(&self) -> &[Manifest] {
-        &self.manifests
+    /// The manifests from the first one on.
+    pub(crate) fn manifests(&self) -> impl DoubleEndedIterator<Item = &Manifest> {
+        self.manifests.iter().map(AsRef::as_ref)
+    }
+
+    /// The manifest with a number.
+    pub(crate) fn manifest(&self, number: u64) -> Option<&Manifest> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.manifests.get(index).map(AsRef::as_ref)
     }
 
     /// The number the next manifest has.
     pub(crate) fn next(&self) -> u64 {
-        self.head.as_ref().map_or(0, |head| head.number) + 1
+        self.links.next()
     }
 
     /// The last archived number of a writer, 0 before its first.
     pub(crate) fn high_water(&self, writer: &WriterId) -> u64 {
-        self.high_water.get(writer).copied().unwrap_or(0)
+        self.links.high_water(writer)
     }
 
-    pub(crate) fn high_waters(&self) -> impl Iterator<Item = (&WriterId, &u64)> {
-        self.high_water.iter()
+    /// The tree after the last manifest.
+    pub(crate) fn tree(&self) -> TreeHead {
+        self.links.tree()
+    }
+
+    /// The key that signs what follows, `None` before the first manifest.
+    pub(crate) fn active_key(&self) -> Option<PublicKey> {
+        self.links.active_key()
+    }
+
+    /// Whether a key has ever signed, or was introduced.
+    pub(crate) fn knows_key(&self, id: &str) -> bool {
+        self.links.key(id).is_some()
+    }
+
+    /// The keys that signed, in the order they came.
+    pub(crate) fn keys(&self) -> &[PublicKey] {
+        self.links.keys()
     }
 
     /// The manifest with a number, by its content.
     pub(crate) fn reference(&self, number: u64) -> Option<ManifestRef> {
-        let head = self.head.as_ref()?;
+        let head = self.head()?;
         if head.number == number {
             return Some(head.clone());
         }
         // Each manifest names the content of the one before.
-        let next = self.manifests.get(usize::try_from(number).ok()?)?;
+        let next = self.manifest(number.checked_add(1)?)?;
         (number > 0).then(|| ManifestRef { number, sha256: next.previous.clone() })
     }
 
     /// The last segment of a partition that was sealed before it was archived, `None` while no
     /// manifest tells.
     pub(crate) fn unarchived(&self, partition: u16) -> Option<u64> {
-        self.unarchived.get(&partition).copied()
+        self.links.unarchived(partition)
     }
 
-    pub(crate) fn covering(&self, segment: SegmentId) -> Option<&ManifestRef> {
-        self.segments.get(&segment)
+    /// The newest manifest that covers a segment.
+    pub(crate) fn covering(&self, segment: SegmentId) -> Option<ManifestRef> {
+        self.reference(self.covered.by(segment)?)
     }
 
     /// Adds the object found under `key`, which is to be the next manifest.
@@ -140,11 +146,75 @@ impl Chain {
         object: &[u8],
         signer: &Signer,
     ) -> Result<&Manifest, Fault> {
+        let manifest = self.links.extend(key, object, signer)?;
+        self.covered.note(&manifest);
+        self.manifests.push(Arc::new(manifest));
+        let last = self.manifests.last().map(AsRef::as_ref);
+        last.ok_or_else(|| Fault::new(FaultKind::AlteredManifest, key, "it vanished"))
+    }
+}
+
+impl Links {
+    pub(crate) fn head(&self) -> Option<&ManifestRef> {
+        self.head.as_ref()
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.number) + 1
+    }
+
+    pub(crate) fn tree(&self) -> TreeHead {
+        self.tree.clone().unwrap_or_else(TreeHead::empty)
+    }
+
+    pub(crate) fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    pub(crate) fn active_key(&self) -> Option<PublicKey> {
+        self.keys.last().copied()
+    }
+
+    pub(crate) fn key(&self, id: &str) -> Option<PublicKey> {
+        self.keys.iter().find(|key| key.id() == id).copied()
+    }
+
+    pub(crate) fn high_water(&self, writer: &WriterId) -> u64 {
+        self.high_water.get(writer).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn high_waters(&self) -> impl Iterator<Item = (&WriterId, &u64)> {
+        self.high_water.iter()
+    }
+
+    pub(crate) fn unarchived(&self, partition: u16) -> Option<u64> {
+        self.unarchived.get(&partition).copied()
+    }
+
+    /// The key of an id, when it may sign the next manifest: the last one the chain knows, or an
+    /// accepted one that it has not seen yet.
+    fn signing_key(&self, id: &str, signer: &Signer) -> Option<PublicKey> {
+        match self.active_key() {
+            Some(active) if active.id() == id => Some(active),
+            // Who holds a key that was replaced cannot go on with it.
+            _ if self.key(id).is_some() => None,
+            _ => signer.accepted(id),
+        }
+    }
+
+    /// Checks the object found under `key`, which is to be the next manifest.
+    pub(crate) fn extend(
+        &mut self,
+        key: &str,
+        object: &[u8],
+        signer: &Signer,
+    ) -> Result<Manifest, Fault> {
         let fault = |kind, detail: &str| Fault::new(kind, key, detail);
-        let manifest = Manifest::decode(object, signer).map_err(|unsound| match unsound {
+        let key_of = |id: &str| self.signing_key(id, signer);
+        let manifest = Manifest::decode(object, key_of).map_err(|unsound| match unsound {
             Unsound::Malformed => fault(FaultKind::AlteredManifest, "it is not a manifest"),
             Unsound::UnknownKey => {
-                fault(FaultKind::UnknownKey, "the key it names is not one of the accepted keys")
+                fault(FaultKind::UnknownKey, "the key it names may not sign it: the chain has not introduced it, or has replaced it")
             }
             Unsound::WrongSignature => {
                 fault(FaultKind::WrongSignature, "the signature does not verify")
@@ -173,16 +243,36 @@ impl Chain {
             ));
         }
         self.check_counts(key, &manifest)?;
+        self.turn_keys(key, &manifest, signer)?;
         self.unarchived.insert(partition, unarchived);
         self.epoch = manifest.epoch;
+        let high_water = Arc::make_mut(&mut self.high_water);
         for (writer, range) in &manifest.writers {
-            self.high_water.insert(*writer, range.last);
+            high_water.insert(*writer, range.last);
         }
-        let head = reference(manifest.number, object);
-        self.segments.insert(manifest.segment, head.clone());
-        self.head = Some(head);
-        self.manifests.push(manifest);
-        self.manifests.last().ok_or_else(|| fault(FaultKind::AlteredManifest, "it vanished"))
+        self.tree = Some(manifest.tree.clone());
+        self.head = Some(reference(manifest.number, object));
+        Ok(manifest)
+    }
+
+    /// Notes with which key a manifest was signed, and which one it introduces.
+    fn turn_keys(&mut self, key: &str, manifest: &Manifest, signer: &Signer) -> Result<(), Fault> {
+        let signed = self.signing_key(&manifest.key, signer);
+        if self.active_key() != signed {
+            self.keys.extend(signed);
+        }
+        let Some(rotation) = &manifest.rotation else { return Ok(()) };
+        let fault = |detail| Err(Fault::new(FaultKind::UnknownKey, key, detail));
+        match rotation.introduced(&manifest.key, manifest.number, &manifest.previous) {
+            None => fault("the key it introduces has not signed that it follows"),
+            Some(next) if self.key(&next.id()).is_some() => {
+                fault("the key it introduces was replaced before")
+            }
+            Some(next) => {
+                self.keys.push(next);
+                Ok(())
+            }
+        }
     }
 
     fn check_counts(&self, key: &str, manifest: &Manifest) -> Result<(), Fault> {
@@ -202,6 +292,19 @@ impl Chain {
                 ));
             }
             ranged = ranged.saturating_add(range.last - range.first + 1);
+        }
+        let grown = self.tree().size.checked_add(manifest.entries);
+        if grown != Some(manifest.tree.size) || manifest.tree.hash().is_none() {
+            return Err(Fault::new(
+                FaultKind::WrongTree,
+                key,
+                format!(
+                    "its tree has {} entries, {} were in it before and it adds {}",
+                    manifest.tree.size,
+                    self.tree().size,
+                    manifest.entries
+                ),
+            ));
         }
         let held =
             manifest.objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.entries));

@@ -280,6 +280,36 @@ impl AuditConfig {
     }
 }
 
+impl AuditConfig {
+    /// Where data keys of subjects were chosen to be, or where the entries are.
+    pub fn subject_key_place(&self, redis_is_configured: bool) -> SubjectKeyPlace {
+        self.subject_keys.unwrap_or_else(|| match self.store_kind(redis_is_configured) {
+            StoreKind::Redis => SubjectKeyPlace::Redis,
+            StoreKind::Embedded => SubjectKeyPlace::Embedded,
+        })
+    }
+
+    fn check_subject_keys(&self, check: &mut Check<'_>) {
+        if !self.encryption_enabled {
+            return;
+        }
+        let (variable, hint) = match self.subject_keys {
+            Some(SubjectKeyPlace::Redis) => (
+                "WATCHDOG_REDIS_URL",
+                "set WATCHDOG_REDIS_URL, or WATCHDOG_AUDIT_SUBJECT_KEYS=embedded or postgres",
+            ),
+            Some(SubjectKeyPlace::Postgres) => (
+                "WATCHDOG_DB_HOST",
+                "set WATCHDOG_DB_HOST, or WATCHDOG_AUDIT_SUBJECT_KEYS=embedded or redis",
+            ),
+            _ => return,
+        };
+        if !check.is_variable_set(variable) {
+            check.problem(&["subject_keys"], "a place for subject keys that is configured", hint);
+        }
+    }
+}
+
 /// Whether the two statements of one quantity agree; each may be missing.
 fn retention_agrees(days: Option<u32>, seconds: Option<u64>) -> bool {
     match (days, seconds) {
@@ -310,11 +340,19 @@ impl Section for AuditConfig {
                 "5min is the default: a segment is archived after it is sealed",
             );
         }
+        self.check_subject_keys(check);
         if self.full_queue.security == OnFull::Drop {
             check.problem(
                 &["full_queue", "security"],
                 "wait or fail",
                 "entries of the category security are never dropped",
+            );
+        }
+        if self.postgres_copy && !check.is_variable_set("WATCHDOG_DB_HOST") {
+            check.problem(
+                &["postgres_copy"],
+                "a configured Postgres for the copy of archived entries",
+                "set WATCHDOG_DB_HOST, or WATCHDOG_AUDIT_POSTGRES_COPY=false",
             );
         }
         if self.store == Some(StoreKind::Redis) && !check.is_variable_set("WATCHDOG_REDIS_URL") {

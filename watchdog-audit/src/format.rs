@@ -57,6 +57,20 @@
 //! | `audit/v1/manifest/<number, 20 digits>.jsonl` | a manifest; create-only |
 //! | `audit/v1/epoch/<number, 20 digits>.json` | the fencing token of an archiver; create-only |
 //! | `audit/v1/keys/<id>.json` | a public key that manifests were signed with; `id` is the first 16 digits of its SHA-256 |
+//! | `audit/v1/holds/<id>.json` | a legal hold; create-only |
+//! | `audit/v1/holds/<id>.released.json` | its release; create-only |
+//!
+//! # Legal hold
+//!
+//! Two lines of JSON, signed as a manifest is. The first of a hold: `format`
+//! `watchdog-audit-hold/v1`, `id`, `category`?, `subject`?, `reason`, `placed_at`, `writer`, `key`; the
+//! subject is `{"type", "id"}` or `{"type", "sealed", "handles"}`, where `sealed` is as in a line of
+//! `writer` with the number 0, and `handles` are the pseudonyms its entries stood under. Of a release:
+//! `format` `watchdog-audit-hold-release/v1`, `id`, `hold` (SHA-256 of the hold's object),
+//! `released_at`, `key`.
+//!
+//! A partition of the store keeps the name of the last change of the holds and the segments that are
+//! held with the time of their last entry; the gate refuses whoever has not read that change.
 //!
 //! # Manifest
 //!

@@ -119,13 +119,19 @@ mod archiver;
 #[cfg(feature = "objects")]
 mod chain;
 mod config;
+#[cfg(all(feature = "objects", feature = "postgres"))]
+mod copy;
 mod entry;
 mod error;
 #[cfg(feature = "objects")]
 mod export;
+#[cfg(feature = "objects")]
+mod fault;
 pub mod format;
 mod frame;
 mod hex;
+#[cfg(feature = "objects")]
+mod hold;
 mod live;
 mod log;
 #[cfg(feature = "objects")]
@@ -135,7 +141,11 @@ mod merkle;
 mod operation;
 #[cfg(feature = "objects")]
 mod pack;
+#[cfg(feature = "objects")]
+mod pages;
 mod personal;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod progress;
 mod query;
 mod reader;
@@ -144,13 +154,18 @@ mod recent;
 mod replay;
 #[cfg(feature = "objects")]
 mod restore;
+#[cfg(feature = "objects")]
+mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
 mod store;
+pub mod subjects;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "objects")]
+mod tlog;
 #[cfg(feature = "objects")]
 mod verify;
 mod writer_id;
@@ -162,21 +177,26 @@ pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, Archi
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
 #[cfg(feature = "objects")]
-pub use chain::{Fault, FaultKind};
 pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,
 };
+#[cfg(all(feature = "objects", feature = "postgres"))]
+pub use copy::{Copied, PostgresCopy};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "objects")]
 pub use export::{EXPORT_BATCH, ExportForm, Exported};
+#[cfg(feature = "objects")]
+pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
+#[cfg(feature = "objects")]
+pub use hold::LegalHold;
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
-pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange};
+pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead};
 pub use operation::Operation;
-pub use personal::{DerivedSubjectKeys, SubjectHandle, SubjectKey, SubjectKeys};
+pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use reader::{AuditReader, READ_ACTION, READER_ROLES, Reader};
@@ -186,14 +206,26 @@ pub use replay::REPLAY_BYTES;
 #[cfg(feature = "objects")]
 pub use restore::Restored;
 #[cfg(feature = "objects")]
+pub use rotation::KeyRotation;
+#[cfg(feature = "objects")]
 pub use signing::PublicKey;
 #[cfg(feature = "embedded")]
 pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::SegmentStore;
+#[cfg(feature = "embedded")]
+pub use subjects::EmbeddedVault;
+#[cfg(feature = "redis")]
+pub use subjects::RedisVault;
+pub use subjects::{
+    DerivedSubjectKeys, Erased, KeyVault, Rewrapped, StoredSubjectKeys, SubjectKeySource,
+    WrappedKey,
+};
 #[cfg(feature = "objects")]
-pub use verify::Verification;
+pub use tlog::Checkpoint;
+#[cfg(feature = "objects")]
+pub use verify::{Verification, VerifyOptions};
 pub use writer_id::WriterId;
 #[cfg(feature = "objects")]
 pub use zone::{BloomFilter, MAX_FILTER_BYTES, ZoneMap};

@@ -1,6 +1,8 @@
 //! The façade: what an application records with, archives, verifies and queries.
 
 mod builder;
+#[cfg(all(feature = "objects", feature = "postgres"))]
+mod copy;
 mod loss;
 mod sink;
 mod tend;
@@ -59,6 +61,8 @@ pub(crate) struct Inner {
     archiver: Option<Archiver>,
     #[cfg(feature = "objects")]
     retention: crate::config::ArchiveRetention,
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    copier: Option<crate::copy::Copier>,
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
@@ -71,6 +75,8 @@ struct Tasks {
     /// Held while somebody waits for its end.
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     tend: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    copy: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for AuditLog {
@@ -168,9 +174,7 @@ impl AuditLog {
     /// do not answer: nothing is said about the log then.
     #[cfg(feature = "objects")]
     pub async fn verify(&self) -> Result<Verification> {
-        let keeping =
-            crate::verify::Keeping { retention: self.inner.retention, now: self.inner.clock.now() };
-        crate::verify::verify(self.archiver()?.archive(), self.inner.store.as_ref(), keeping).await
+        self.verify_with(&crate::verify::VerifyOptions::new(), &|_| {}).await
     }
 
     /// The archiver of this log.
@@ -202,6 +206,8 @@ impl AuditLog {
         if let Some(tend) = tend {
             tend.abort();
         }
+        #[cfg(all(feature = "objects", feature = "postgres"))]
+        self.stop_copying();
         let begun = tokio::time::Instant::now();
         // Another caller may be waiting for the same end.
         let Ok(mut writer) = timeout(deadline, tasks.writer.lock()).await else {
@@ -321,6 +327,11 @@ impl Inner {
 
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {
         self.keys.as_deref()
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn keeping(&self) -> crate::verify::Keeping {
+        crate::verify::Keeping { retention: self.retention, now: self.clock.now() }
     }
 
     #[cfg(feature = "objects")]

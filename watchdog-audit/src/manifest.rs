@@ -8,9 +8,10 @@ use watchdog_core::audit::Category;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
-use crate::merkle::sha256;
+use crate::merkle::{Hash, sha256};
+use crate::rotation::KeyRotation;
 use crate::segment::{ManifestRef, SegmentId, WriterRange};
-use crate::signing::Signer;
+use crate::signing::{PublicKey, Signer};
 use crate::writer_id::WriterId;
 use crate::zone::ZoneMap;
 
@@ -47,8 +48,40 @@ pub struct Manifest {
     pub writers: BTreeMap<WriterId, WriterRange>,
     /// The objects that hold the entries, by key.
     pub objects: Vec<ArchivedObject>,
+    /// The tree over all archived entries, those of this manifest included: object by object, line
+    /// by line.
+    pub tree: TreeHead,
     /// The id of the key that signed it.
     pub key: String,
+    /// The key that signs the manifests after this one, when it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<KeyRotation>,
+}
+
+/// A state of the tree over all archived entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeHead {
+    /// How many entries it has.
+    pub size: u64,
+    /// The RFC 6962 root over them, 64 hexadecimal digits.
+    pub root: String,
+}
+
+impl TreeHead {
+    pub(crate) fn new(size: u64, root: &Hash) -> Self {
+        Self { size, root: hex::encode(root) }
+    }
+
+    /// The tree before the first entry.
+    pub(crate) fn empty() -> Self {
+        Self::new(0, &sha256(&[]))
+    }
+
+    /// The bytes of the root, `None` when it is not one.
+    pub(crate) fn hash(&self) -> Option<Hash> {
+        hex::decode(&self.root)
+    }
 }
 
 /// One object of the archive: the entries of one category and one day.
@@ -116,20 +149,24 @@ struct SignatureLine {
 
 impl Manifest {
     /// The object: the manifest on the first line, the signature over that line with its newline
-    /// on the second.
+    /// on the second. The signer must hold the key that the manifest names.
     pub(crate) fn encode(&self, signer: &Signer) -> Result<Vec<u8>> {
         let refused =
             |error| Error::new(ErrorKind::Misuse, "manifest is not JSON").with_source(error);
         let mut bytes = serde_json::to_vec(self).map_err(refused)?;
         bytes.push(b'\n');
-        let signature = SignatureLine { signature: signer.sign(&bytes) };
+        let signature = SignatureLine { signature: signer.sign_as(&self.key, &bytes)? };
         bytes.extend_from_slice(&serde_json::to_vec(&signature).map_err(refused)?);
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// Reads an object and checks its signature. What comes back is exactly what was signed.
-    pub(crate) fn decode(bytes: &[u8], signer: &Signer) -> Result<Self, Unsound> {
+    /// Reads an object and checks its signature under the key that `key_of` finds for the id it
+    /// names. What comes back is exactly what was signed.
+    pub(crate) fn decode(
+        bytes: &[u8],
+        key_of: impl Fn(&str) -> Option<PublicKey>,
+    ) -> Result<Self, Unsound> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Unsound::Malformed)?;
         let (body, signature) = bytes.split_at(end + 1);
         let manifest: Self = serde_json::from_slice(body).map_err(|_| Unsound::Malformed)?;
@@ -138,7 +175,7 @@ impl Manifest {
         if manifest.format != MANIFEST_FORMAT {
             return Err(Unsound::Malformed);
         }
-        let key = signer.accepted(&manifest.key).ok_or(Unsound::UnknownKey)?;
+        let key = key_of(&manifest.key).ok_or(Unsound::UnknownKey)?;
         if !key.verify(body, &line.signature) {
             return Err(Unsound::WrongSignature);
         }
@@ -194,15 +231,21 @@ mod tests {
                 occurred: TimeRange::at(Timestamp::UNIX_EPOCH),
                 zone: ZoneMap::default(),
             }],
+            tree: TreeHead::empty(),
             key: signer.public_key().id(),
+            rotation: None,
         }
+    }
+
+    fn decode(bytes: &[u8], signer: &Signer) -> Result<Manifest, Unsound> {
+        Manifest::decode(bytes, |id| signer.accepted(id))
     }
 
     #[test]
     fn a_manifest_reads_back() {
         let signer = signer();
         let bytes = manifest(&signer).encode(&signer).unwrap();
-        assert_eq!(Manifest::decode(&bytes, &signer).unwrap(), manifest(&signer));
+        assert_eq!(decode(&bytes, &signer).unwrap(), manifest(&signer));
     }
 
     #[test]
@@ -212,10 +255,10 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::decode(&altered, &signer).is_err(), "bit {bit}");
+            assert!(decode(&altered, &signer).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(Manifest::decode(&bytes[..length], &signer).is_err(), "length {length}");
+            assert!(decode(&bytes[..length], &signer).is_err(), "length {length}");
         }
     }
 
@@ -224,8 +267,12 @@ mod tests {
         let signer = signer();
         let other = Signer::new(&RootKeys::ephemeral().unwrap(), &[]).unwrap();
         let foreign = manifest(&other).encode(&other).unwrap();
-        assert_eq!(Manifest::decode(&foreign, &signer).unwrap_err(), Unsound::UnknownKey);
-        let forged = manifest(&signer).encode(&other).unwrap();
-        assert_eq!(Manifest::decode(&forged, &signer).unwrap_err(), Unsound::WrongSignature);
+        assert_eq!(decode(&foreign, &signer).unwrap_err(), Unsound::UnknownKey);
+        assert!(manifest(&signer).encode(&other).is_err(), "it has not the key");
+        let mut forged = manifest(&signer).encode(&signer).unwrap();
+        let signed = foreign.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let end = forged.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        forged.splice(end.., foreign[signed..].iter().copied());
+        assert_eq!(decode(&forged, &signer).unwrap_err(), Unsound::WrongSignature);
     }
 }

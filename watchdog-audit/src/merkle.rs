@@ -1,4 +1,4 @@
-//! The Merkle tree hash of RFC 6962, section 2.1, with SHA-256.
+//! The Merkle tree of RFC 6962, section 2.1, with SHA-256: roots, and the check of proofs.
 
 use aws_lc_rs::digest;
 
@@ -19,11 +19,15 @@ pub(crate) struct Tree {
 impl Tree {
     /// Adds the next leaf: the stored bytes of a line.
     pub(crate) fn push(&mut self, leaf: &[u8]) {
-        let mut hash = sha256(&[&[LEAF], leaf]);
+        self.push_hash(leaf_hash(leaf));
+    }
+
+    /// Adds the hash of the next leaf.
+    pub(crate) fn push_hash(&mut self, mut hash: Hash) {
         // Each trailing one of the size is a full subtree that the new leaf completes.
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
-                hash = sha256(&[&[NODE], &left, &hash]);
+                hash = node_hash(&left, &hash);
             }
         }
         self.peaks.push(hash);
@@ -32,10 +36,95 @@ impl Tree {
 
     /// The root over all leaves so far; that of no leaf is the hash of nothing.
     pub(crate) fn root(&self) -> Hash {
-        let mut peaks = self.peaks.iter().rev();
-        let Some(last) = peaks.next() else { return sha256(&[]) };
-        peaks.fold(*last, |right, left| sha256(&[&[NODE], left, &right]))
+        joined(self.peaks.iter().copied())
     }
+}
+
+/// The hash of a leaf.
+pub(crate) fn leaf_hash(leaf: &[u8]) -> Hash {
+    sha256(&[&[LEAF], leaf])
+}
+
+/// The hash of a node over two subtrees.
+pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    sha256(&[&[NODE], left, right])
+}
+
+/// The root over full subtrees that stand side by side, greatest first.
+pub(crate) fn joined(peaks: impl DoubleEndedIterator<Item = Hash>) -> Hash {
+    let mut peaks = peaks.rev();
+    let Some(last) = peaks.next() else { return sha256(&[]) };
+    peaks.fold(last, |right, left| node_hash(&left, &right))
+}
+
+/// The root that follows when the leaf at `index` of a tree of `size` has this hash and this path
+/// (RFC 9162, section 2.1.3.2), `None` when the path has another length than it must have.
+pub(crate) fn root_of_path(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
+    if index >= size {
+        return None;
+    }
+    let (mut node, mut last) = (index, size - 1);
+    let mut root = leaf;
+    for hash in path {
+        if last == 0 {
+            return None;
+        }
+        if node & 1 == 1 || node == last {
+            root = node_hash(hash, &root);
+            // A right edge without a sibling is passed up as it is.
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            root = node_hash(&root, hash);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    (last == 0).then_some(root)
+}
+
+/// Whether the tree of `old` leaves is the beginning of the tree of `new` leaves (RFC 9162, section
+/// 2.1.4.2).
+pub(crate) fn is_consistent(old: (u64, Hash), new: (u64, Hash), path: &[Hash]) -> bool {
+    if old.0 > new.0 {
+        return false;
+    }
+    if old.0 == new.0 {
+        return path.is_empty() && old.1 == new.1;
+    }
+    if old.0 == 0 {
+        return path.is_empty() && old.1 == sha256(&[]);
+    }
+    let (mut node, mut last) = (old.0 - 1, new.0 - 1);
+    while node & 1 == 1 {
+        node >>= 1;
+        last >>= 1;
+    }
+    // Where the old tree is one full subtree, its root is where the path begins.
+    let mut path = path.iter();
+    let begin = if old.0.is_power_of_two() { Some(old.1) } else { path.next().copied() };
+    let Some(begin) = begin else { return false };
+    let (mut first, mut second) = (begin, begin);
+    for hash in path {
+        if last == 0 {
+            return false;
+        }
+        if node & 1 == 1 || node == last {
+            first = node_hash(hash, &first);
+            second = node_hash(hash, &second);
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            second = node_hash(&second, hash);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    last == 0 && first == old.1 && second == new.1
 }
 
 /// The SHA-256 of parts one after another.

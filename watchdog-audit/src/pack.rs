@@ -14,6 +14,7 @@ use crate::hex;
 use crate::manifest::{ArchivedObject, TimeRange};
 use crate::merkle::{Tree, sha256};
 use crate::segment::{SegmentId, WriterRange};
+use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
 
@@ -22,6 +23,8 @@ use crate::zone::ZoneBuilder;
 pub(crate) struct PackedObject {
     pub(crate) meta: ArchivedObject,
     pub(crate) content: Vec<u8>,
+    /// What its lines are in the tree over all entries, in order.
+    pub(crate) leaves: Vec<Commitment>,
 }
 
 /// What a segment adds to the archive.
@@ -37,6 +40,7 @@ pub(crate) struct PackedSegment {
 struct Open {
     lines: Vec<u8>,
     tree: Tree,
+    leaves: Vec<Commitment>,
     entries: u64,
     recorded: TimeRange,
     occurred: TimeRange,
@@ -74,6 +78,7 @@ pub(crate) fn pack_segment(
                 open.entry((line.category, day(line.recorded_at))).or_insert_with(|| Open {
                     lines: Vec::new(),
                     tree: Tree::default(),
+                    leaves: Vec::new(),
                     entries: 0,
                     recorded: TimeRange::at(line.recorded_at),
                     occurred: TimeRange::at(line.occurred_at),
@@ -82,6 +87,7 @@ pub(crate) fn pack_segment(
             object.lines.extend_from_slice(bytes);
             object.lines.push(b'\n');
             object.tree.push(bytes);
+            object.leaves.push(Commitment::of(line.category, bytes));
             object.entries += 1;
             object.recorded = object.recorded.including(line.recorded_at);
             object.occurred = object.occurred.including(line.occurred_at);
@@ -89,7 +95,7 @@ pub(crate) fn pack_segment(
         }
     }
     for ((category, date), object) in open {
-        packed.objects.push(close(segment, category, &date, &object)?);
+        packed.objects.push(close(segment, category, &date, object)?);
     }
     Ok(packed)
 }
@@ -119,12 +125,7 @@ fn count(
     Ok(())
 }
 
-fn close(
-    segment: SegmentId,
-    category: Category,
-    date: &str,
-    object: &Open,
-) -> Result<PackedObject> {
+fn close(segment: SegmentId, category: Category, date: &str, object: Open) -> Result<PackedObject> {
     let raw_bytes = object.lines.len() as u64;
     if raw_bytes > MAX_RAW_BYTES {
         return Err(Error::corrupt(format_args!("{segment} is larger than any the log writes")));
@@ -143,7 +144,7 @@ fn close(
         occurred: object.occurred,
         zone: object.zone.finish(),
     };
-    Ok(PackedObject { meta, content })
+    Ok(PackedObject { meta, content, leaves: object.leaves })
 }
 
 /// The day of an instant in UTC: `2026-01-31`.

@@ -6,22 +6,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
+use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Client, Entry};
-use watchdog_core::{KeyId, MacKeys, RootKeys};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::progress::OnProgress;
+use crate::subjects::Rewrapped;
 use crate::writer_id::WriterId;
 
-const PURPOSE: &str = "audit/subject/v1";
+/// What the key of a box is derived for.
+const BOX: &[u8] = b"watchdog audit box v1\0";
 
 /// A pseudonym of a subject: 128 bits, written as 32 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SubjectHandle(String);
 
@@ -31,17 +36,57 @@ impl SubjectHandle {
         Self(crate::hex::encode(bytes))
     }
 
+    /// A handle from its text, `None` unless that is 32 lowercase hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::hex::decode(text).map(|bytes| Self::from_bytes(&bytes))
+    }
+
+    /// The bytes of a handle, `None` for one that a damaged line holds: not 32 lowercase digits.
+    pub fn to_bytes(&self) -> Option<[u8; 16]> {
+        crate::hex::decode(&self.0)
+    }
+
     /// The handle as it stands in a line.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The data key of one subject.
+/// What a subject's handle is a tag of. The kind is length-prefixed, so that no two subjects share
+/// their bytes.
+pub(crate) fn subject_bytes(subject: &Actor) -> Vec<u8> {
+    let mut bytes = b"handle\0".to_vec();
+    bytes.extend_from_slice(&(subject.kind.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(subject.kind.as_bytes());
+    bytes.extend_from_slice(subject.id.as_bytes());
+    bytes
+}
+
+/// The data key of one subject. A clone is the same key.
+#[derive(Clone)]
 pub struct SubjectKey {
+    inner: Arc<KeyInner>,
+}
+
+struct KeyInner {
     handle: SubjectHandle,
     label: String,
-    key: LessSafeKey,
+    data_key: Prk,
+    /// The box key that was used last: a writer seals many boxes under one.
+    last: Mutex<Option<(Series, Arc<LessSafeKey>)>>,
+}
+
+/// The boxes that share a key: 2^32 numbers of one writer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Series {
+    writer: WriterId,
+    number: u64,
+}
+
+impl Series {
+    fn of(writer: WriterId, sequence: u64) -> Self {
+        Self { writer, number: sequence >> 32 }
+    }
 }
 
 impl SubjectKey {
@@ -49,17 +94,39 @@ impl SubjectKey {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Key`] when AES-256 refuses the key.
+    /// None any more.
     pub fn new(handle: SubjectHandle, label: impl Into<String>, key: &[u8; 32]) -> Result<Self> {
-        let key = UnboundKey::new(&AES_256_GCM, key)
-            .map_err(|_| Error::new(ErrorKind::Key, "AES-256 refused a subject's key"))?;
-        Ok(Self { handle, label: label.into(), key: LessSafeKey::new(key) })
+        let (label, data_key) = (label.into(), Prk::new_less_safe(HKDF_SHA256, key));
+        let last = Mutex::new(None);
+        Ok(Self { inner: Arc::new(KeyInner { handle, label, data_key, last }) })
+    }
+
+    /// The key of one box.
+    ///
+    /// Nonces are random. A key of its own for every 2^32 numbers of a writer keeps every key below
+    /// the 2^32 seals that NIST SP 800-38D, section 8.3, allows with such nonces, however many
+    /// entries a subject has and however many processes write them.
+    fn box_key(&self, writer: WriterId, sequence: u64) -> Result<Arc<LessSafeKey>> {
+        let series = Series::of(writer, sequence);
+        let mut last = self.inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((held, key)) = last.as_ref()
+            && *held == series
+        {
+            return Ok(Arc::clone(key));
+        }
+        let info: [&[u8]; 3] = [BOX, writer.as_bytes(), &series.number.to_be_bytes()];
+        let okm = self.inner.data_key.expand(&info, &AES_256_GCM);
+        let key =
+            okm.map_err(|_| Error::new(ErrorKind::Key, "no key of a box could be derived"))?;
+        let key = Arc::new(LessSafeKey::new(UnboundKey::from(key)));
+        *last = Some((series, Arc::clone(&key)));
+        Ok(key)
     }
 }
 
 impl fmt::Debug for SubjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubjectKey").field("handle", &self.handle).finish_non_exhaustive()
+        f.debug_struct("SubjectKey").field("handle", &self.inner.handle).finish_non_exhaustive()
     }
 }
 
@@ -86,63 +153,56 @@ pub trait SubjectKeys: fmt::Debug + Send + Sync {
     ///
     /// [`ErrorKind::Unavailable`] when the keys cannot be reached now.
     async fn handles(&self, subject: &Actor) -> Result<Vec<SubjectHandle>>;
-}
 
-/// Subject keys derived from the root keys: nothing is stored, so nothing can be erased.
-///
-/// A retired root key that leaves the list takes the personal fields sealed under it along.
-#[derive(Debug)]
-pub struct DerivedSubjectKeys {
-    keys: MacKeys,
-    /// Current first.
-    ids: Vec<KeyId>,
-}
-
-impl DerivedSubjectKeys {
-    /// Subject keys below the encryption root.
+    /// Whether the keys can be used; called once at the start.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Key`] when the root keys cannot be used.
-    pub fn new(encryption: &RootKeys) -> Result<Self> {
-        let ids = encryption.derive(PURPOSE)?.into_iter().map(|(id, _)| id).collect();
-        Ok(Self { keys: encryption.mac(PURPOSE)?, ids })
+    /// [`ErrorKind::Config`] when their place may throw them away, [`ErrorKind::Key`] when they
+    /// cannot be opened, both with the way to mend it; else as of their place.
+    async fn preflight(&self) -> Result<()> {
+        Ok(())
     }
 
-    fn handle(&self, id: KeyId, subject: &Actor) -> Option<SubjectHandle> {
-        // The kind is length-prefixed, so that no two subjects share their bytes.
-        let mut message = b"handle\0".to_vec();
-        message.extend_from_slice(&(subject.kind.len() as u64).to_be_bytes());
-        message.extend_from_slice(subject.kind.as_bytes());
-        message.extend_from_slice(subject.id.as_bytes());
-        let tag = self.keys.tag_with(id, &message)?;
-        tag.first_chunk::<16>().map(SubjectHandle::from_bytes)
+    /// Destroys every key of a subject and answers how many those were.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`] when the keys cannot be erased, [`ErrorKind::Unavailable`] when they
+    /// cannot be reached now: calling again is right then.
+    async fn erase(&self, _subject: &Actor) -> Result<u64> {
+        Err(not_kept("erased"))
     }
 
-    fn key(&self, id: KeyId, handle: SubjectHandle) -> Result<Option<SubjectKey>> {
-        let message = [b"key\0", handle.as_str().as_bytes()].concat();
-        let Some(key) = self.keys.tag_with(id, &message) else { return Ok(None) };
-        SubjectKey::new(handle, id.to_string(), &key).map(Some)
+    /// Destroys the key under a handle unless it was made later, and answers how many keys that
+    /// were.
+    ///
+    /// # Errors
+    ///
+    /// As [`erase`](Self::erase).
+    async fn erase_made_before(&self, _handle: &SubjectHandle, _before: Timestamp) -> Result<u64> {
+        Err(not_kept("erased"))
+    }
+
+    /// Wraps every key under the current encryption root.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`] when the keys are not wrapped, [`ErrorKind::Unavailable`] when they
+    /// cannot be reached now: calling again resumes.
+    async fn rewrap(&self, _on_progress: &OnProgress<'_>) -> Result<Rewrapped> {
+        Err(not_kept("wrapped under another root"))
     }
 }
 
-#[async_trait]
-impl SubjectKeys for DerivedSubjectKeys {
-    async fn current(&self, subject: &Actor) -> Result<SubjectKey> {
-        let id = self.keys.current();
-        let gone = || Error::new(ErrorKind::Key, "the current key does not derive");
-        let handle = self.handle(id, subject).ok_or_else(gone)?;
-        self.key(id, handle)?.ok_or_else(gone)
-    }
-
-    async fn find(&self, handle: &SubjectHandle, label: &str) -> Result<Option<SubjectKey>> {
-        let Some(bytes) = crate::hex::decode::<4>(label) else { return Ok(None) };
-        self.key(KeyId::from_bytes(bytes), handle.clone())
-    }
-
-    async fn handles(&self, subject: &Actor) -> Result<Vec<SubjectHandle>> {
-        Ok(self.ids.iter().filter_map(|id| self.handle(*id, subject)).collect())
-    }
+fn not_kept(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Misuse,
+        format_args!(
+            "subject keys that follow from the encryption root cannot be {what}: keep them in a \
+             vault, with WATCHDOG_AUDIT_SUBJECT_KEYS set to redis, postgres or embedded"
+        ),
+    )
 }
 
 /// The personal fields of an entry.
@@ -190,15 +250,15 @@ impl Sealed {
         serde_json::to_writer(&mut content, &personal).map_err(|error| {
             Error::new(ErrorKind::Misuse, "details are not JSON").with_source(error)
         })?;
-        let aad = bound(writer, sequence, &key.label);
+        let aad = bound(writer, sequence, &key.inner.label);
         let tag = key
-            .key
+            .box_key(writer, sequence)?
             .seal_in_place_separate_tag(nonce, Aad::from(aad), &mut content[NONCE_LEN..])
             .map_err(|_| refused())?;
         content.extend_from_slice(tag.as_ref());
         Ok(Self {
-            subject: key.handle.clone(),
-            key: key.label.clone(),
+            subject: key.inner.handle.clone(),
+            key: key.inner.label.clone(),
             content: BASE64.encode(content),
         })
     }
@@ -215,9 +275,9 @@ impl Sealed {
         let content = BASE64.decode(&self.content).map_err(|_| broken())?;
         let (nonce, rest) = content.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
         let mut buffer = rest.to_vec();
-        let aad = bound(writer, sequence, &key.label);
+        let aad = bound(writer, sequence, &key.inner.label);
         let opened = key
-            .key
+            .box_key(writer, sequence)?
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut buffer)
             .map_err(|_| broken())?;
         serde_json::from_slice(opened).map(Some).map_err(|_| broken())
@@ -236,9 +296,10 @@ fn bound(writer: WriterId, sequence: u64, label: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subjects::DerivedSubjectKeys;
     use uuid::Uuid;
     use watchdog_core::audit::{Category, Resource};
-    use watchdog_core::{Secret, Timestamp};
+    use watchdog_core::{RootKeys, Secret};
 
     const A: &str = "0123456789abcdef0123456789abcdef";
     const B: &str = "fedcba9876543210fedcba9876543210";
@@ -294,16 +355,51 @@ mod tests {
         let old = sealed(&keys(A, &[]), "alice").await;
         assert!(old.open(&keys(B, &[A]), WRITER, 9).await.unwrap().is_some());
         assert!(old.open(&keys(B, &[]), WRITER, 9).await.unwrap().is_none());
-        let handles = keys(B, &[A]).handles(&Actor::user("alice")).await.unwrap();
-        assert_eq!(handles.len(), 2);
-        assert!(handles.contains(&old.subject));
     }
 
     #[tokio::test]
-    async fn no_two_subjects_share_a_handle() {
-        let keys = keys(A, &[]);
-        let one = Actor { kind: "user".into(), id: "sx".into() };
-        let two = Actor { kind: "users".into(), id: "x".into() };
-        assert_ne!(keys.handles(&one).await.unwrap(), keys.handles(&two).await.unwrap());
+    async fn a_key_seals_no_more_than_two_to_the_32_boxes() {
+        let key = SubjectKey::new(SubjectHandle::from_bytes(&[1; 16]), "l", &[7; 32]).unwrap();
+        let is_same = |one: (WriterId, u64), two: (WriterId, u64)| {
+            // The tag of nothing under a fixed nonce tells keys apart.
+            let [one, two] = [one, two].map(|(writer, sequence)| {
+                let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+                let sealed = key.box_key(writer, sequence).unwrap();
+                sealed.seal_in_place_separate_tag(nonce, Aad::empty(), &mut []).unwrap()
+            });
+            one.as_ref() == two.as_ref()
+        };
+        let (other, block) = (WriterId::from_bytes([2; 16]), 1 << 32);
+        assert!(is_same((WRITER, 1), (WRITER, block - 1)));
+        assert!(!is_same((WRITER, block - 1), (WRITER, block)));
+        assert!(!is_same((WRITER, 1), (other, 1)));
+    }
+
+    /// Computed with other implementations of RFC 5869 and AES-256-GCM: see the module `format`.
+    #[tokio::test]
+    async fn a_box_sealed_long_ago_opens() {
+        let text = include_str!("personal/box_v1.json");
+        let sealed: Sealed = serde_json::from_str(text).unwrap();
+        let key = SubjectKey::new(sealed.subject.clone(), "l", &[7; 32]).unwrap();
+        let opened = sealed.open(&OneKey(key), WRITER, 9).await.unwrap().unwrap();
+        assert_eq!((opened.actor.as_str(), &opened.details["n"]), ("alice", &1.into()));
+    }
+
+    #[derive(Debug)]
+    struct OneKey(SubjectKey);
+
+    #[async_trait]
+    impl SubjectKeys for OneKey {
+        async fn current(&self, _: &Actor) -> Result<SubjectKey> {
+            Ok(self.0.clone())
+        }
+
+        async fn find(&self, _: &SubjectHandle, _: &str) -> Result<Option<SubjectKey>> {
+            Ok(Some(self.0.clone()))
+        }
+
+        async fn handles(&self, _: &Actor) -> Result<Vec<SubjectHandle>> {
+            Ok(vec![self.0.inner.handle.clone()])
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::writer_id::WriterId;
@@ -137,6 +138,10 @@ pub struct Partition {
     pub unarchived: u64,
     /// The newest manifest the gate has seen.
     pub head: Option<ManifestRef>,
+    /// Names the last change of the legal holds, nil before the first. The gate asks for it, so that
+    /// nothing is given a life by somebody who has not heard of a hold.
+    #[serde(default)]
+    pub holds: Uuid,
 }
 
 impl Default for Partition {
@@ -149,6 +154,7 @@ impl Default for Partition {
             fence: 0,
             unarchived: 0,
             head: None,
+            holds: Uuid::nil(),
         }
     }
 }
@@ -244,6 +250,11 @@ pub struct ArchiveProof {
     pub manifest: ManifestRef,
     /// How long the last entry lives after it was stored.
     pub ttl: Duration,
+    /// The change of the legal holds that the archiver knows: [`Partition::holds`], read before the
+    /// holds themselves.
+    pub holds: Uuid,
+    /// Whether a legal hold covers an entry of the segment.
+    pub is_held: bool,
 }
 
 /// How the gate decided.
@@ -254,6 +265,10 @@ pub enum Gate {
         /// When, in milliseconds since 1970 by the store's clock.
         expires_at: u64,
     },
+    /// The segment is archived, and lives until it is released: a legal hold covers it.
+    Held,
+    /// The legal holds have changed since the archiver read them; nothing was done.
+    HoldsChanged,
     /// The segment had passed the gate before.
     AlreadyArchived,
     /// The segment takes frames still.
@@ -265,6 +280,20 @@ pub enum Gate {
     },
     /// The proof is not about what the store holds.
     Mismatch,
+}
+
+/// How giving a held segment its life back ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resuming {
+    /// The segment expires again.
+    Resumed {
+        /// When, in milliseconds since 1970 by the store's clock.
+        expires_at: u64,
+    },
+    /// No hold keeps the segment.
+    NotHeld,
+    /// The legal holds have changed since the caller read them; nothing was done.
+    HoldsChanged,
 }
 
 /// How long a segment lives.
@@ -334,7 +363,7 @@ impl Partition {
         let sealed = match ttl {
             Some(ttl) if self.fence == 0 => {
                 self.unarchived = number;
-                Sealed::Expires { at: expires_at(totals, ttl) }
+                Sealed::Expires { at: expires_at(totals.last_millis, ttl) }
             }
             _ => Sealed::Waits(totals),
         };
@@ -358,6 +387,9 @@ impl Partition {
             return Gate::NotSealed;
         }
         let Some(sealed) = sealed else { return Gate::AlreadyArchived };
+        if proof.holds != self.holds {
+            return Gate::HoldsChanged;
+        }
         if (sealed.entries, sealed.frames) != (proof.entries, proof.frames) || held != proof.frames
         {
             return Gate::Mismatch;
@@ -365,7 +397,21 @@ impl Partition {
         if self.head.as_ref().is_none_or(|head| head.number < proof.manifest.number) {
             self.head = Some(proof.manifest.clone());
         }
-        Gate::Archived { expires_at: expires_at(sealed, proof.ttl) }
+        if proof.is_held {
+            return Gate::Held;
+        }
+        Gate::Archived { expires_at: expires_at(sealed.last_millis, proof.ttl) }
+    }
+
+    /// Decides whether a segment gets its life back that a hold took: its last entry is of
+    /// `last_millis` when it is held, and the caller has read the legal holds after the change
+    /// `holds`.
+    pub fn resume(&self, last_millis: Option<u64>, ttl: Duration, holds: Uuid) -> Resuming {
+        match last_millis {
+            _ if holds != self.holds => Resuming::HoldsChanged,
+            Some(last) => Resuming::Resumed { expires_at: expires_at(last, ttl) },
+            None => Resuming::NotHeld,
+        }
     }
 
     /// Raises the fence and says which token is the newest.
@@ -375,9 +421,9 @@ impl Partition {
     }
 }
 
-/// When a segment expires, so that its last entry lives exactly `ttl`.
-pub fn expires_at(totals: Totals, ttl: Duration) -> u64 {
-    totals.last_millis.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+/// When a segment expires, so that its last entry, stored at `last_millis`, lives exactly `ttl`.
+pub fn expires_at(last_millis: u64, ttl: Duration) -> u64 {
+    last_millis.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

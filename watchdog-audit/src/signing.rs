@@ -11,6 +11,7 @@ use watchdog_core::RootKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
 use crate::merkle::sha256;
+use crate::tlog::Checkpoint;
 
 const PURPOSE: &str = "audit/manifest/v1";
 
@@ -61,15 +62,36 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Signs with one key and checks with every accepted one.
+/// One key pair.
+struct Pair {
+    pair: Ed25519KeyPair,
+    public: PublicKey,
+    id: String,
+}
+
+impl Pair {
+    fn new(pair: Ed25519KeyPair) -> Result<Self> {
+        let bytes = pair.public_key().as_ref().try_into();
+        let bytes = bytes.map_err(|_| Error::new(ErrorKind::Key, "key is not 32 bytes"))?;
+        let public = PublicKey(bytes);
+        Ok(Self { pair, public, id: public.id() })
+    }
+}
+
+/// Signs with one key, or with one of the keys before it, and checks with every accepted one.
 pub(crate) struct Signer {
-    current: Ed25519KeyPair,
-    accepted: Vec<PublicKey>,
+    /// The current one first.
+    pairs: Vec<Pair>,
+    trusted: Vec<PublicKey>,
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("accepted", &self.accepted).finish_non_exhaustive()
+        let own: Vec<_> = self.pairs.iter().map(|pair| pair.public).collect();
+        f.debug_struct("Signer")
+            .field("own", &own)
+            .field("trusted", &self.trusted)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,42 +102,68 @@ impl Signer {
         for (_, seed) in secret.derive(PURPOSE)? {
             let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose())
                 .map_err(|_| Error::new(ErrorKind::Key, "Ed25519 refused a seed"))?;
-            pairs.push(pair);
+            pairs.push(Pair::new(pair)?);
         }
-        let mut accepted = Vec::new();
-        for pair in &pairs {
-            let bytes = pair.public_key().as_ref().try_into();
-            let bytes = bytes.map_err(|_| Error::new(ErrorKind::Key, "key is not 32 bytes"))?;
-            accepted.push(PublicKey(bytes));
+        if pairs.is_empty() {
+            return Err(Error::new(ErrorKind::Key, "no signing key"));
         }
-        accepted.extend_from_slice(trusted);
-        let mut pairs = pairs.into_iter();
-        let current = pairs.next().ok_or_else(|| Error::new(ErrorKind::Key, "no signing key"))?;
-        Ok(Self { current, accepted })
+        Ok(Self { pairs, trusted: trusted.to_vec() })
     }
 
-    /// The key new manifests are signed with.
+    /// The same signer with the keys of a file before those it has.
+    pub(crate) fn with_file(mut self, file: Vec<Ed25519KeyPair>) -> Result<Self> {
+        let mut pairs = file.into_iter().map(Pair::new).collect::<Result<Vec<_>>>()?;
+        pairs.append(&mut self.pairs);
+        Ok(Self { pairs, ..self })
+    }
+
+    /// The key that new manifests are to be signed with.
     pub(crate) fn public_key(&self) -> PublicKey {
-        self.accepted[0]
+        self.pairs[0].public
     }
 
-    /// Signs; equal messages have equal signatures.
-    pub(crate) fn sign(&self, message: &[u8]) -> String {
-        BASE64.encode(self.current.sign(message))
+    /// Whether the secret of a key is here.
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.pairs.iter().any(|pair| pair.id == id)
+    }
+
+    /// Signs with the key of an id, in base64; equal messages have equal signatures.
+    pub(crate) fn sign_as(&self, id: &str, message: &[u8]) -> Result<String> {
+        self.signature(id, message).map(|signature| BASE64.encode(signature))
+    }
+
+    /// Signs with the key of an id.
+    pub(crate) fn signature(&self, id: &str, message: &[u8]) -> Result<[u8; 64]> {
+        let pair = self.pairs.iter().find(|pair| pair.id == id);
+        let signature = pair.map(|pair| pair.pair.sign(message));
+        let signature = signature.and_then(|signature| signature.as_ref().try_into().ok());
+        signature.ok_or_else(|| {
+            Error::new(ErrorKind::Key, format_args!("the secret of signing key {id} is not here"))
+        })
+    }
+
+    /// Whether an accepted key has signed a checkpoint.
+    pub(crate) fn accepts(&self, checkpoint: &Checkpoint) -> bool {
+        let own = self.pairs.iter().map(|pair| &pair.public);
+        own.chain(&self.trusted).any(|key| checkpoint.is_signed_by(key))
     }
 
     /// The accepted key with an id.
-    pub(crate) fn accepted(&self, id: &str) -> Option<&PublicKey> {
-        self.accepted.iter().find(|key| key.id() == id)
+    pub(crate) fn accepted(&self, id: &str) -> Option<PublicKey> {
+        let own = self.pairs.iter().find(|pair| pair.id == id).map(|pair| pair.public);
+        own.or_else(|| self.trusted.iter().find(|key| key.id() == id).copied())
     }
 }
 
 impl PublicKey {
     /// Whether `signature` (base64) is this key's signature of `message`.
     pub(crate) fn verify(&self, message: &[u8], signature: &str) -> bool {
-        BASE64.decode(signature).is_ok_and(|signature| {
-            UnparsedPublicKey::new(&ED25519, &self.0).verify(message, &signature).is_ok()
-        })
+        BASE64.decode(signature).is_ok_and(|signature| self.verify_bytes(message, &signature))
+    }
+
+    /// As [`verify`](Self::verify), of the bytes of a signature.
+    pub(crate) fn verify_bytes(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
     }
 }
 
@@ -135,11 +183,13 @@ mod tests {
     #[test]
     fn a_signature_verifies_under_its_key_only() {
         let signer = signer(A, &[]);
-        let signature = signer.sign(b"message");
+        let own = signer.public_key().id();
+        let signature = signer.sign_as(&own, b"message").unwrap();
         assert!(signer.public_key().verify(b"message", &signature));
         assert!(!signer.public_key().verify(b"other", &signature));
         assert!(!signer.public_key().verify(b"message", "no signature"));
-        assert_eq!(signature, signer.sign(b"message"));
+        assert_eq!(signature, signer.sign_as(&own, b"message").unwrap());
+        assert_eq!(signer.sign_as("other", b"").unwrap_err().kind(), ErrorKind::Key);
     }
 
     #[test]

@@ -9,18 +9,23 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
-    Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Resuming, Sealing, SegmentId,
+    SegmentLimits, Totals,
 };
 
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
+#[cfg(feature = "embedded")]
+pub(crate) use embedded::{failed, off_the_runtime};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "redis")]
+pub(crate) use redis::refuse_evicting;
 
 /// Where segments live.
 ///
@@ -99,12 +104,50 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>>;
 
-    /// The gate: lets a sealed segment expire, given the proof that it is archived.
+    /// The gate: lets a sealed segment expire, given the proof that it is archived; a held one it
+    /// notes as archived and leaves without a life.
     ///
     /// # Errors
     ///
     /// As of a store that does not answer.
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate>;
+
+    /// Announces that the legal holds have changed, by a name no other change has. From then on
+    /// nobody who read them before gives a segment a life: neither the gate nor
+    /// [`resume_expiry`](Self::resume_expiry).
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()>;
+
+    /// Takes back the life of those of the segments that have one; answers which of the segments
+    /// are held now.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer: some may have been suspended.
+    async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>>;
+
+    /// Gives a held segment the life back that it would have had: its last entry lives exactly
+    /// `ttl` after it was stored. When that is over, the segment goes at once.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn resume_expiry(
+        &self,
+        segment: SegmentId,
+        ttl: Duration,
+        holds: Uuid,
+    ) -> Result<Resuming>;
+
+    /// The segments of a partition that are held: archived, or sealed with a life, and without one.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn held(&self, partition: u16) -> Result<Vec<u64>>;
 
     /// How long a segment lives.
     ///

@@ -44,6 +44,8 @@ pub(crate) fn describe() {
         describe_counter!(ARCHIVED_SEGMENTS, Unit::Count, "Segments that passed the gate.");
         describe_counter!(VERIFICATIONS, Unit::Count, "Verifications, by outcome.");
         describe_gauge!(UNARCHIVED_AGE, Unit::Seconds, "Age of the oldest unarchived entry.");
+        #[cfg(all(feature = "objects", feature = "postgres"))]
+        crate::copy::telemetry::describe();
     });
 }
 

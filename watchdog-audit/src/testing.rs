@@ -1,6 +1,8 @@
-//! The conformance suite every [`SegmentStore`] runs (feature `testing`).
+//! The conformance suites every [`SegmentStore`] and every key vault runs (feature `testing`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a suite states what it expects")]
+
+mod key_vault;
 
 use std::time::Duration;
 
@@ -11,11 +13,13 @@ use watchdog_core::audit::{Actor, Category, Entry, Resource};
 use crate::entry::{Line, Place};
 use crate::frame::Frame;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, ManifestRef, Sealing, SegmentId,
-    SegmentLimits,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, ManifestRef, Resuming, Sealing,
+    SegmentId, SegmentLimits,
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
+
+pub use key_vault::key_vault;
 
 /// Limits that no test reaches by accident.
 pub const WIDE: SegmentLimits =
@@ -49,7 +53,8 @@ pub fn frame(writer: WriterId, first: u64, count: u64) -> Frame {
 /// A proof as the archiver gives it.
 pub fn proof(entries: u64, frames: u64, token: u64, manifest: u64) -> ArchiveProof {
     let manifest = ManifestRef { number: manifest, sha256: "ab".repeat(32) };
-    ArchiveProof { entries, frames, token, manifest, ttl: TTL }
+    let holds = Uuid::nil();
+    ArchiveProof { entries, frames, token, manifest, ttl: TTL, holds, is_held: false }
 }
 
 /// Holds an empty store against the contract of [`SegmentStore`], in partition 0.
@@ -70,6 +75,7 @@ pub async fn conformance(store: &dyn SegmentStore) {
     the_gate_decides_about_life(store, first, second).await;
     where_somebody_archives_sealing_gives_no_life(store, second, third).await;
     the_fence_only_rises(store).await;
+    holds_take_lives_and_give_them_back(store, first, second, third).await;
     the_lease_has_one_holder(store).await;
 }
 
@@ -194,6 +200,48 @@ async fn where_somebody_archives_sealing_gives_no_life(
     assert_eq!(store.seal(third, Some(TTL)).await.unwrap(), Sealing::Empty);
     let held = store.partition(0).await.unwrap();
     assert_eq!((held.open, held.unarchived), (4, 1));
+}
+
+async fn holds_take_lives_and_give_them_back(
+    store: &dyn SegmentStore,
+    first: SegmentId,
+    second: SegmentId,
+    third: SegmentId,
+) {
+    let change = Uuid::from_u128(7);
+    for _ in 0..2 {
+        store.announce_holds(0, change).await.unwrap();
+    }
+    assert_eq!(store.partition(0).await.unwrap().holds, change);
+    let unaware = store.mark_archived(second, &proof(1, 1, 9, 2)).await.unwrap();
+    assert_eq!(unaware, Gate::HoldsChanged);
+    assert_eq!(store.expiry(second).await.unwrap(), Expiry::Never);
+    let held = ArchiveProof { holds: change, is_held: true, ..proof(1, 1, 9, 2) };
+    assert_eq!(store.mark_archived(second, &held).await.unwrap(), Gate::Held);
+    assert_eq!(store.mark_archived(second, &held).await.unwrap(), Gate::AlreadyArchived);
+    assert_eq!(store.expiry(second).await.unwrap(), Expiry::Never, "archived and held");
+    assert!(store.sealed(0).await.unwrap().is_empty(), "it does not wait any more");
+    assert_eq!(store.partition(0).await.unwrap().head.map(|head| head.number), Some(2));
+
+    let Expiry::InMillis(before) = store.expiry(first).await.unwrap() else { panic!("no life") };
+    let all = [first.number, second.number, third.number, 99];
+    for _ in 0..2 {
+        let suspended = store.suspend_expiry(0, &all).await.unwrap();
+        assert_eq!(suspended, [first.number, second.number], "neither open nor missing ones");
+        assert_eq!(store.expiry(first).await.unwrap(), Expiry::Never);
+    }
+    assert_eq!(store.held(0).await.unwrap(), [first.number, second.number]);
+    let unaware = store.resume_expiry(first, TTL, Uuid::nil()).await.unwrap();
+    assert_eq!(unaware, Resuming::HoldsChanged);
+    assert_eq!(store.expiry(first).await.unwrap(), Expiry::Never);
+    let last = store.frames(first, None, 10).await.unwrap().last().unwrap().0.millis;
+    let expires_at = last + u64::try_from(TTL.as_millis()).unwrap();
+    let resumed = store.resume_expiry(first, TTL, change).await.unwrap();
+    assert_eq!(resumed, Resuming::Resumed { expires_at });
+    let Expiry::InMillis(after) = store.expiry(first).await.unwrap() else { panic!("no life") };
+    assert!(after <= before, "the life it would have had: {after} of {before}");
+    assert_eq!(store.resume_expiry(first, TTL, change).await.unwrap(), Resuming::NotHeld);
+    assert_eq!(store.held(0).await.unwrap(), [second.number]);
 }
 
 async fn the_fence_only_rises(store: &dyn SegmentStore) {

@@ -1,24 +1,37 @@
-//! Verification: walks the chain, every object and what waits in the store.
+//! Verification: walks the chain, every object, the tree and what waits in the store.
 
+mod checkpoint;
+mod object;
+mod options;
 mod stray;
+mod tree;
+mod waiting;
+mod walk;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashMap;
 
 use watchdog_core::Timestamp;
 
-use crate::archive::{Archive, manifest_key};
-use crate::chain::{Chain, Fault, FaultKind};
+use crate::archive::Archive;
+use crate::chain::{Covered, Fault, Links};
 use crate::config::ArchiveRetention;
-use crate::entry::Line;
-use crate::error::{ErrorKind, Result};
-use crate::hex;
-use crate::live;
-use crate::manifest::{ArchivedObject, Manifest};
-use crate::merkle::Tree;
-use crate::segment::{ManifestRef, Partition, SegmentId, Totals, WriterRange};
+use crate::error::Result;
+use crate::log::AuditLog;
+use crate::manifest::ArchivedObject;
+use crate::progress::OnProgress;
+use crate::segment::ManifestRef;
 use crate::store::SegmentStore;
 use crate::telemetry;
-use crate::writer_id::WriterId;
+use crate::tlog::Checkpoint;
+use crate::verify::checkpoint::Checkpoints;
+use crate::verify::stray::Keys;
+use crate::verify::tree::TreeCheck;
+
+pub(crate) use object::difference;
+pub use options::VerifyOptions;
+
+/// Objects and manifests that are read at once.
+const AT_ONCE: usize = 8;
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +40,8 @@ pub struct Verification {
     pub manifests: u64,
     /// Objects that were read and checked.
     pub objects: u64,
+    /// Objects that were not read: they hold nothing of the time that was asked for.
+    pub skipped: u64,
     /// Objects that are gone from the bucket after the retention of their category.
     pub expired: u64,
     /// Objects that a run which broke off has left behind: no manifest names them.
@@ -35,6 +50,11 @@ pub struct Verification {
     pub entries: u64,
     /// Entries in the store that wait for their archive, checked as well.
     pub waiting: u64,
+    /// Tiles and entry bundles of the tree that were made again and compared.
+    pub tiles: u64,
+    /// The checkpoint in the bucket, when everything fits: keep it elsewhere, and give it to
+    /// [`AuditLog::verify_since`] the next time.
+    pub checkpoint: Option<Checkpoint>,
     /// The first thing that does not fit.
     pub fault: Option<Fault>,
 }
@@ -46,16 +66,13 @@ impl Verification {
     }
 }
 
-/// What was seen in the store before the archive was read.
+/// What a walk over the chain leaves behind: not the manifests.
 #[derive(Debug, Default)]
-struct Waiting {
-    heads: Vec<(u16, ManifestRef)>,
-    partitions: Vec<Partition>,
-    /// The segments that waited, the open ones among them.
-    segments: HashSet<SegmentId>,
-    /// Frames in order, as ranges of their writers.
-    ranges: Vec<(SegmentId, WriterId, WriterRange)>,
-    fault: Option<Fault>,
+struct Walked {
+    links: Links,
+    covered: Covered,
+    /// The manifests that the store has seen, by number.
+    heads: HashMap<u64, ManifestRef>,
 }
 
 /// How long the bucket keeps what.
@@ -75,314 +92,112 @@ impl Keeping {
     }
 }
 
-/// Checks everything and names the first thing that does not fit.
-pub(crate) async fn verify(
+impl AuditLog {
+    /// As [`verify`](Self::verify), telling how many manifests of how many are checked.
+    ///
+    /// # Errors
+    ///
+    /// As of [`verify`](Self::verify).
+    pub async fn verify_observed(&self, progress: &OnProgress<'_>) -> Result<Verification> {
+        self.verify_with(&VerifyOptions::new(), progress).await
+    }
+
+    /// As [`verify`](Self::verify), reading only objects with entries that were recorded from
+    /// `from` on and before `to`; see [`VerifyOptions::with_range`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`verify`](Self::verify).
+    pub async fn verify_range(&self, from: Timestamp, to: Timestamp) -> Result<Verification> {
+        self.verify_with(&VerifyOptions::new().with_range(from, to), &|_| {}).await
+    }
+
+    /// As [`verify`](Self::verify), and checks that the log still holds everything it held at a
+    /// checkpoint that was kept elsewhere: with it a log is also known to be cut off, emptied or set
+    /// back as a whole, chain and store together.
+    ///
+    /// # Errors
+    ///
+    /// As of [`verify`](Self::verify); [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) when no key
+    /// of this log has signed the checkpoint.
+    pub async fn verify_since(&self, checkpoint: &Checkpoint) -> Result<Verification> {
+        self.verify_with(&VerifyOptions::new().with_since(checkpoint.clone()), &|_| {}).await
+    }
+
+    /// As [`verify`](Self::verify), as the options say, telling how many manifests of how many are
+    /// checked.
+    ///
+    /// # Errors
+    ///
+    /// As of [`verify`](Self::verify) and [`verify_since`](Self::verify_since).
+    pub async fn verify_with(
+        &self,
+        options: &VerifyOptions,
+        progress: &OnProgress<'_>,
+    ) -> Result<Verification> {
+        let (inner, archive) = (self.inner(), self.archiver()?.archive());
+        verify(archive, inner.store(), inner.keeping(), options, progress).await
+    }
+}
+
+/// Checks what the options say and names the first thing that does not fit.
+async fn verify(
     archive: &Archive,
     store: &dyn SegmentStore,
     keeping: Keeping,
+    options: &VerifyOptions,
+    progress: &OnProgress<'_>,
 ) -> Result<Verification> {
-    // Objects come before manifests, and leave the store after them: read in this order, what is
-    // archived while this runs is found further on.
-    let keys = archive.object_keys().await?;
-    let waiting = waiting(store).await?;
-    let mut report = Verification::default();
-    let mut chain = Chain::default();
-    report.fault = match walk(archive, &mut chain, keeping, &mut report).await? {
-        Ok(()) => heads(&chain, &waiting)
-            .or_else(|| waiting.fault.clone())
-            .or_else(|| vanished(&chain, &waiting))
-            .or_else(|| continues(&chain, &waiting, &mut report)),
-        Err(fault) => Some(fault),
+    // The checkpoint follows its manifest, objects come before manifests and leave the store after
+    // them: read in this order, what is archived while this runs is found further on.
+    let mut checkpoints = Checkpoints::read_first(archive, options.since()).await?;
+    let mut keys = Keys::listed(archive).await?;
+    let waiting = waiting::waiting(store).await?;
+    let names = walk::names(archive).await?;
+    checkpoints.read_second(archive).await?;
+    let mut walk = walk::Walk {
+        archive,
+        keeping,
+        options,
+        tree: TreeCheck::new(archive, checkpoints.limit()),
+        checkpoints,
+        keys: &mut keys,
+        walked: Walked::default(),
+        report: Verification::default(),
     };
-    if report.fault.is_none() {
-        match stray::strays(archive, &chain, &waiting, &keys).await? {
+    walk.walked.heads.extend(waiting.heads.iter().map(|(_, head)| {
+        let unseen = ManifestRef { number: head.number, sha256: String::new() };
+        (head.number, unseen)
+    }));
+    let mut fault = walk.all(names, progress).await?;
+    let walk::Walk { mut tree, checkpoints, walked, mut report, .. } = walk;
+    if fault.is_none() {
+        fault = waiting::heads(&walked, &waiting)
+            .or_else(|| waiting.fault.clone())
+            .or_else(|| waiting::vanished(&walked, &waiting))
+            .or_else(|| waiting::continues(&walked, &waiting, &mut report));
+    }
+    if fault.is_none() {
+        fault = checkpoints.since_fault(archive, &walked.links)?;
+    }
+    if fault.is_none() {
+        fault = checkpoints.fault(archive, &walked.links).or_else(|| tree.fault.take());
+    }
+    if let (None, Some(known)) = (&fault, checkpoints.known_tree()) {
+        fault = tree.begin(checkpoints.since_tree(), &known).await?;
+    }
+    report.tiles = tree.compared;
+    if fault.is_none() {
+        match keys.strays(archive, &walked, &waiting).await? {
             Ok(left_behind) => report.unreferenced = left_behind,
-            Err(fault) => report.fault = Some(fault),
+            Err(stray) => fault = Some(stray),
         }
     }
+    report.checkpoint = checkpoints.current().filter(|_| fault.is_none()).cloned();
+    report.fault = fault;
     telemetry::verified(report.is_sound());
     if let Some(fault) = &report.fault {
         tracing::error!(%fault, "the audit log does not verify");
     }
     Ok(report)
-}
-
-async fn walk(
-    archive: &Archive,
-    chain: &mut Chain,
-    keeping: Keeping,
-    report: &mut Verification,
-) -> Result<Result<(), Fault>> {
-    for key in archive.manifest_keys().await? {
-        let due = manifest_key(chain.next());
-        if key > due {
-            return Ok(Err(missing(&due)));
-        }
-        if key < due {
-            let detail = "no manifest has this name";
-            return Ok(Err(Fault::new(FaultKind::AlteredManifest, &key, detail)));
-        }
-        let Some(object) = archive.manifest(&key).await? else { return Ok(Err(missing(&due))) };
-        let manifest = match chain.extend(&key, &object, archive.signer()) {
-            Ok(manifest) => manifest,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        report.manifests += 1;
-        if let Err(fault) = objects(archive, &key, manifest, keeping, report).await? {
-            return Ok(Err(fault));
-        }
-    }
-    Ok(Ok(()))
-}
-
-fn missing(key: &str) -> Fault {
-    Fault::new(FaultKind::MissingManifest, key, "it is not in the bucket, and a later one is")
-}
-
-async fn objects(
-    archive: &Archive,
-    key: &str,
-    manifest: &Manifest,
-    keeping: Keeping,
-    report: &mut Verification,
-) -> Result<Result<(), Fault>> {
-    let mut numbers: BTreeMap<WriterId, Vec<u64>> = BTreeMap::new();
-    let mut is_whole = true;
-    for object in &manifest.objects {
-        let lines = match archive.lines(object).await? {
-            Ok(lines) => lines,
-            Err(fault) if fault.kind == FaultKind::MissingObject && keeping.is_over(object) => {
-                report.expired += 1;
-                is_whole = false;
-                continue;
-            }
-            Err(fault) => return Ok(Err(fault)),
-        };
-        if let Err(fault) = object_lines(object, &lines, &mut numbers) {
-            return Ok(Err(fault));
-        }
-        report.objects += 1;
-        report.entries += object.entries;
-    }
-    Ok(complete(key, manifest, numbers, is_whole))
-}
-
-/// Checks count and root of an object's lines and notes their numbers.
-fn object_lines(
-    object: &ArchivedObject,
-    lines: &[u8],
-    numbers: &mut BTreeMap<WriterId, Vec<u64>>,
-) -> Result<(), Fault> {
-    let altered = |detail: String| Fault::new(FaultKind::AlteredObject, &object.key, detail);
-    let mut tree = Tree::default();
-    let mut entries = 0;
-    for bytes in split(lines) {
-        let line = Line::decode(bytes)
-            .map_err(|error| altered(format!("line {}: {error}", entries + 1)))?;
-        if line.category != object.category {
-            return Err(altered(format!("line {} is of another category", entries + 1)));
-        }
-        numbers.entry(line.writer).or_default().push(line.sequence);
-        tree.push(bytes);
-        entries += 1;
-    }
-    if entries != object.entries || hex::encode(&tree.root()) != object.root {
-        return Err(altered("count or Merkle root is another".into()));
-    }
-    Ok(())
-}
-
-/// Checks that the objects of a manifest hold exactly the numbers its writers announce; each at
-/// most once when some of the objects have expired.
-fn complete(
-    key: &str,
-    manifest: &Manifest,
-    mut numbers: BTreeMap<WriterId, Vec<u64>>,
-    is_whole: bool,
-) -> Result<(), Fault> {
-    let gap = |writer: &WriterId, due| {
-        let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
-        Err(Fault::new(FaultKind::SequenceGap, key, detail))
-    };
-    if let Some(writer) = numbers.keys().find(|writer| !manifest.writers.contains_key(writer)) {
-        let detail = format!("writer {writer} is not announced");
-        return Err(Fault::new(FaultKind::SequenceGap, key, detail));
-    }
-    for (writer, range) in &manifest.writers {
-        let mut held = numbers.remove(writer).unwrap_or_default();
-        held.sort_unstable();
-        let mut due = range.first;
-        for number in held {
-            if number < due || number > range.last || (is_whole && number != due) {
-                return gap(writer, due);
-            }
-            due = number + 1;
-        }
-        if is_whole && due != range.last + 1 {
-            return gap(writer, due);
-        }
-    }
-    Ok(())
-}
-
-/// Names how the lines of an object with another hash differ from what was archived.
-pub(crate) fn difference(object: &ArchivedObject, lines: &[u8]) -> Fault {
-    let fault = |kind, detail: String| Fault::new(kind, &object.key, detail);
-    let count = split(lines).count() as u64;
-    let archived = object.entries;
-    if count < archived {
-        let detail = format!("{count} entries of {archived} are left");
-        return fault(FaultKind::EntriesDropped, detail);
-    }
-    if count > archived {
-        let detail = format!("{count} entries stand where {archived} were archived");
-        return fault(FaultKind::EntriesInserted, detail);
-    }
-    let mut last: BTreeMap<WriterId, u64> = BTreeMap::new();
-    for line in split(lines).filter_map(|bytes| Line::decode(bytes).ok()) {
-        let before = last.insert(line.writer, line.sequence).unwrap_or(0);
-        if line.sequence <= before {
-            let detail = format!("entry {} of {} stands late", line.sequence, line.writer);
-            return fault(FaultKind::EntriesReordered, detail);
-        }
-    }
-    fault(FaultKind::AlteredObject, "its hash is another".into())
-}
-
-fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
-}
-
-async fn waiting(store: &dyn SegmentStore) -> Result<Waiting> {
-    let mut waiting = Waiting::default();
-    for partition in 0..store.partitions() {
-        let found = live::list(store, partition).await?;
-        if let Some(head) = found.held.head.clone() {
-            waiting.heads.push((partition, head));
-        }
-        let open = found.held.totals;
-        waiting.partitions.push(found.held);
-        for (segment, totals) in found.segments {
-            waiting.segments.insert(segment);
-            let held = totals.map_or(Held::AtLeast(open), Held::Exactly);
-            if let Some(fault) = segment_waits(store, segment, held, &mut waiting).await? {
-                waiting.fault.get_or_insert(fault);
-            }
-        }
-    }
-    Ok(waiting)
-}
-
-/// What the store says a segment holds.
-#[derive(Clone, Copy, Debug)]
-enum Held {
-    /// A sealed one.
-    Exactly(Totals),
-    /// The open one, before it was read.
-    AtLeast(Totals),
-}
-
-async fn segment_waits(
-    store: &dyn SegmentStore,
-    segment: SegmentId,
-    held: Held,
-    waiting: &mut Waiting,
-) -> Result<Option<Fault>> {
-    let fault = |detail: String| Fault::new(FaultKind::AlteredSegment, segment.to_string(), detail);
-    let mut ranges = Vec::new();
-    let (mut entries, mut frames, mut hole) = (0, 0, None);
-    let mut last = None;
-    let read = live::read(store, segment, |id, frame| {
-        if last.is_some_and(|last| id.number != last + 1) {
-            hole = hole.or(Some(id.number));
-        }
-        last = Some(id.number);
-        entries += frame.count();
-        frames += 1;
-        let range = WriterRange { first: frame.first(), last: frame.last() };
-        if !frame.is_restored() {
-            ranges.push((segment, frame.writer(), range));
-        }
-    });
-    match read.await {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            return Ok(Some(fault(error.to_string())));
-        }
-        Err(error) => return Err(error),
-    }
-    let is_short = match held {
-        Held::Exactly(totals) => (totals.entries, totals.frames) != (entries, frames),
-        Held::AtLeast(totals) => entries < totals.entries || frames < totals.frames,
-    };
-    if is_short || hole.is_some() {
-        // It may have passed the gate and expired since it was listed.
-        let is_open = store.partition(segment.partition).await?.open <= segment.number;
-        let sealed = store.sealed(segment.partition).await?;
-        if is_open || sealed.iter().any(|(number, _)| *number == segment.number) {
-            let detail = match hole {
-                Some(number) => format!("the frame before {number} is missing"),
-                None => format!("{entries} entries in {frames} frames are left"),
-            };
-            return Ok(Some(fault(detail)));
-        }
-        return Ok(None);
-    }
-    waiting.ranges.append(&mut ranges);
-    Ok(None)
-}
-
-/// Whether the chain reaches, and agrees with, what the gate of the store has seen.
-fn heads(chain: &Chain, waiting: &Waiting) -> Option<Fault> {
-    for (partition, head) in &waiting.heads {
-        let place = manifest_key(head.number);
-        if chain.next() <= head.number {
-            let detail = format!("partition {partition} has seen it, the bucket has it no more");
-            return Some(Fault::new(FaultKind::TruncatedChain, place, detail));
-        }
-        if chain.reference(head.number).as_ref() != Some(head) {
-            let detail = format!("partition {partition} has seen another content of it");
-            return Some(Fault::new(FaultKind::BrokenChain, place, detail));
-        }
-    }
-    None
-}
-
-/// Whether every segment there ever was is archived or waits, from the first that was to be.
-fn vanished(chain: &Chain, waiting: &Waiting) -> Option<Fault> {
-    for (partition, held) in (0..).zip(&waiting.partitions) {
-        let unarchived = chain.unarchived(partition).unwrap_or(held.unarchived);
-        for number in unarchived.saturating_add(1)..held.open {
-            let segment = SegmentId { partition, number };
-            if chain.covering(segment).is_none() && !waiting.segments.contains(&segment) {
-                let detail = "it was sealed, is not archived and does not wait for it";
-                return Some(Fault::new(FaultKind::MissingSegment, segment.to_string(), detail));
-            }
-        }
-    }
-    None
-}
-
-/// Whether what waits goes on where the archive ends, writer by writer.
-fn continues(chain: &Chain, waiting: &Waiting, report: &mut Verification) -> Option<Fault> {
-    let mut marks: BTreeMap<WriterId, u64> =
-        chain.high_waters().map(|(writer, last)| (*writer, *last)).collect();
-    for (segment, writer, range) in &waiting.ranges {
-        let mark = marks.entry(*writer).or_insert(0);
-        if range.last <= *mark {
-            continue;
-        }
-        let partition = segment.partition;
-        let held = waiting.partitions.get(usize::from(partition)).map(|held| held.unarchived);
-        let unarchived = chain.unarchived(partition).or(held).unwrap_or(0);
-        let is_begin = *mark == 0 && unarchived > 0;
-        if range.first != *mark + 1 && !is_begin {
-            let detail =
-                format!("writer {writer} goes on with {}, {} is due", range.first, *mark + 1);
-            return Some(Fault::new(FaultKind::SequenceGap, segment.to_string(), detail));
-        }
-        report.waiting += range.last - range.first + 1;
-        *mark = range.last;
-    }
-    None
 }

@@ -65,6 +65,17 @@ fn element(header: ForwardedHeader, ip: IpAddr) -> String {
     }
 }
 
+/// Whether an address stands in a text, in any of its spellings: `2001:db8::110.0.0.2` is one.
+fn stands_in(text: &str, ip: IpAddr) -> bool {
+    let text = text.as_bytes();
+    (0..text.len()).any(|from| {
+        (from + 1..=text.len().min(from + 45)).any(|to| {
+            let piece = std::str::from_utf8(&text[from..to]).unwrap_or_default();
+            piece.parse::<IpAddr>().is_ok_and(|found| found.to_canonical() == ip)
+        })
+    })
+}
+
 proptest! {
     #![proptest_config(cases())]
 
@@ -76,8 +87,10 @@ proptest! {
         let found = client(header, &lines);
         let text = lines.concat();
         let text = String::from_utf8_lossy(&text).replace('\\', "");
-        let stands_there = text.contains(&found.to_string()) || text.contains(&format!("{found:?}"));
-        prop_assert!(found.to_string() == "10.0.0.1" || stands_there, "{found} in {text}");
+        prop_assert!(
+            found == IpAddr::from([10, 0, 0, 1]) || stands_in(&text, found),
+            "{found} in {text}"
+        );
     }
 
     /// The heart of it: no byte that a client sends changes who the proxy says it is.

@@ -33,12 +33,10 @@ fn main() {
     Criterion::default().configure_from_args().final_summary();
     let Some(bed) = Bed::make() else { return };
     let effort = Effort::asked_for();
-    let lines = [
-        store::authenticate(&bed, effort),
-        store::rotate(&bed, effort),
-        request::compare(&bed, effort),
-        request::compare_renewing(&bed, effort),
-    ];
+    let mut lines = vec![store::authenticate(&bed, effort), store::rotate(&bed, effort)];
+    lines.extend(store::rotate_in_store(effort));
+    lines.push(request::compare(&bed, effort));
+    lines.push(request::compare_renewing(&bed, effort));
     println!("\n{} rounds of {} calls of {} tasks each\n", effort.rounds, effort.calls, bed::TASKS);
     print(&lines);
     footprint::print();

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use watchdog_session::rotation::{Presented, Rules};
+use watchdog_session::store::{Rotate, SessionStore as _};
+use watchdog_session::{Place, RedisStore, Verdict};
 use watchdog_storage::redis::{Arg, Key, Redis, Script};
 
 use crate::bed::{Bed, client};
@@ -83,6 +86,52 @@ pub(crate) fn rotate(bed: &Bed, effort: Effort) -> Line {
     compare(what, effort.rounds, rotate, floor)
 }
 
+/// The store's part of a rotation: no tokens are checked and none are made.
+pub(crate) fn rotate_in_store(effort: Effort) -> Option<Line> {
+    let bed = Bed::make()?;
+    let store = RedisStore::new(bed.redis.clone());
+    let mut sent = Vec::new();
+    let mut chains = Vec::new();
+    for issued in &bed.issued {
+        let (sessions, token) = (bed.sessions.clone(), issued.refresh_token.clone());
+        let words = bed.overhear("EVALSHA", || {
+            bed.runtime.block_on(sessions.rotate(token.expose(), &client())).unwrap();
+        });
+        let one = Sent::of(&bed.redis, &words);
+        chains.push(Arc::new(Mutex::new(one.next(bed.place(issued)))));
+        sent.push(Arc::new(one));
+    }
+    let rotate = || {
+        throughput(&bed.runtime, effort.calls, |task, calls| {
+            let (store, chain) = (store.clone(), Arc::clone(&chains[task]));
+            async move {
+                let mut request = chain.lock().await;
+                for _ in 0..calls {
+                    let reply = store.rotate(&request).await.unwrap();
+                    assert_eq!(reply.verdict, Verdict::Rotated);
+                    let presented = &mut request.presented;
+                    presented.generation += 1;
+                    presented.digest = presented.successor;
+                    presented.successor[..4].copy_from_slice(&presented.generation.to_be_bytes());
+                    presented.nonce[..4].copy_from_slice(&presented.generation.to_be_bytes());
+                }
+            }
+        })
+    };
+    let floor = || {
+        throughput(&bed.runtime, effort.calls, |task, calls| {
+            let (redis, sent) = (bed.redis.clone(), Arc::clone(&sent[task]));
+            async move {
+                for _ in 0..calls {
+                    sent.send(&redis).await;
+                }
+            }
+        })
+    };
+    let what = ("rotate, without its tokens", "the same script", Some(0.8));
+    Some(compare(what, effort.rounds, rotate, floor))
+}
+
 /// What a rotation sent: keys and arguments, byte for byte.
 struct Sent {
     keys: Vec<Key>,
@@ -99,6 +148,26 @@ impl Sent {
             keys: keys.iter().map(|word| key(redis, &text(word))).collect(),
             args: args.to_vec(),
         }
+    }
+
+    /// The rotation after this one.
+    fn next(&self, place: Place) -> Rotate {
+        let number =
+            |index: usize| std::str::from_utf8(&self.args[index]).unwrap().parse::<u64>().unwrap();
+        let presented = Presented {
+            generation: u32::try_from(number(4)).unwrap() + 1,
+            digest: self.args[6][..].try_into().unwrap(),
+            successor: [1; 32],
+            client: self.args[7][..].try_into().unwrap(),
+            nonce: [1; 8],
+            made_at: number(16),
+            ip: None,
+            agent_tag: self.args[10][..].try_into().unwrap(),
+            bind_agent: false,
+            family: 4,
+        };
+        let rules = Rules { rotate: true, grace: number(14), grace_limit: 64 };
+        Rotate { place, presented, rules, outbox: None }
     }
 
     async fn send(&self, redis: &Redis) {

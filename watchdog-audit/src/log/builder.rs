@@ -16,10 +16,11 @@ use crate::config::AuditConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::writer::{Writer, WriterParts};
 use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, tend};
-use crate::personal::{DerivedSubjectKeys, SubjectKeys};
+use crate::personal::SubjectKeys;
 #[cfg(feature = "objects")]
 use crate::signing::{PublicKey, Signer};
 use crate::store::SegmentStore;
+use crate::subjects::{DerivedSubjectKeys, KeyVault, StoredSubjectKeys};
 use crate::telemetry::{self, Mirror};
 
 /// Settings of an [`AuditLog`]; [`build`](Self::build) starts it.
@@ -36,6 +37,8 @@ pub struct AuditLogBuilder {
     archive: Option<Objects>,
     #[cfg(feature = "objects")]
     signing: Option<Result<Signer>>,
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    copy: Option<crate::copy::PostgresCopy>,
 }
 
 impl Default for AuditLogBuilder {
@@ -52,6 +55,8 @@ impl Default for AuditLogBuilder {
             archive: None,
             #[cfg(feature = "objects")]
             signing: None,
+            #[cfg(all(feature = "objects", feature = "postgres"))]
+            copy: None,
         }
     }
 }
@@ -87,7 +92,17 @@ impl AuditLogBuilder {
         self
     }
 
-    /// Seals personal fields under keys of another source.
+    /// Seals personal fields under random keys that a vault keeps, wrapped under the encryption
+    /// root: a subject can be erased, see [`subjects`](crate::subjects).
+    #[must_use]
+    pub fn with_subject_key_vault(mut self, vault: Arc<dyn KeyVault>, root: &RootKeys) -> Self {
+        let keys = StoredSubjectKeys::new(vault, root);
+        self.subject_keys = Some(keys.map(|keys| Arc::new(keys) as Arc<dyn SubjectKeys>));
+        self
+    }
+
+    /// Seals personal fields under keys of another source, such as a
+    /// [`SubjectKeySource`](crate::SubjectKeySource).
     #[must_use]
     pub fn with_subject_keys(mut self, keys: Arc<dyn SubjectKeys>) -> Self {
         self.subject_keys = Some(Ok(keys));
@@ -116,6 +131,16 @@ impl AuditLogBuilder {
     ) -> Self {
         self.archive = Some(bucket);
         self.signing = Some(Signer::new(signing, trusted));
+        self
+    }
+
+    /// Copies what is archived into Postgres, when the setting `postgres_copy` asks for it.
+    ///
+    /// Postgres need not be there when the log starts: the copy catches up.
+    #[cfg(all(feature = "objects", feature = "postgres"))]
+    #[must_use]
+    pub fn with_postgres_copy(mut self, copy: impl Into<crate::copy::PostgresCopy>) -> Self {
+        self.copy = Some(copy.into());
         self
     }
 
@@ -173,6 +198,9 @@ impl AuditLogBuilder {
         };
         if self.config.enabled {
             store.preflight().await?;
+            if let Some(keys) = &keys {
+                keys.preflight().await?;
+            }
         }
         let limits = self.config.limits();
         #[cfg(feature = "objects")]
@@ -181,7 +209,7 @@ impl AuditLogBuilder {
                 let archive = Archive::new(bucket, signer?);
                 let clock = Arc::clone(&self.clock);
                 let (store, ttl) = (Arc::clone(&store), self.config.ttl());
-                Some(Archiver::new(store, archive, clock, limits, ttl)?)
+                Some(Archiver::new(store, archive, keys.clone(), clock, limits, ttl)?)
             }
             _ => None,
         };
@@ -189,6 +217,16 @@ impl AuditLogBuilder {
         let is_archived = archiver.is_some();
         #[cfg(not(feature = "objects"))]
         let is_archived = false;
+        #[cfg(all(feature = "objects", feature = "postgres"))]
+        let copier =
+            crate::copy::Copier::chosen(self.config.postgres_copy, self.copy, is_archived)?;
+        #[cfg(not(all(feature = "objects", feature = "postgres")))]
+        if self.config.postgres_copy {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the copy in Postgres needs the features `objects` and `postgres`",
+            ));
+        }
         if self.config.enabled {
             declare(store.as_ref(), is_archived).await?;
         }
@@ -216,6 +254,8 @@ impl AuditLogBuilder {
                 archiver,
                 #[cfg(feature = "objects")]
                 retention: self.config.retention,
+                #[cfg(all(feature = "objects", feature = "postgres"))]
+                copier,
                 unarchived_ttl,
                 limits,
                 reader_roles: self.reader_roles,
@@ -229,6 +269,8 @@ impl AuditLogBuilder {
                 .clamp(Duration::from_secs(1), Duration::from_secs(60));
             let task = tokio::spawn(tend::run(Arc::downgrade(&log.inner), every));
             *tasks.tend.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+            #[cfg(all(feature = "objects", feature = "postgres"))]
+            log.start_copying(every);
         }
         Ok(log)
     }

@@ -63,6 +63,8 @@ impl HealthCheck for AuditHealth {
         } else {
             CheckReport::pass()
         };
+        #[cfg(all(feature = "objects", feature = "postgres"))]
+        let report = self.log.observe_copy(report);
         report
             .with_observation("waiting_entries", waiting)
             .with_observation("oldest_unarchived_seconds", age.as_secs_f64())

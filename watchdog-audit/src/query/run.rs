@@ -129,7 +129,7 @@ impl AuditLog {
 /// What an object holds of the page, `None` when it is not in the bucket.
 #[cfg(feature = "objects")]
 async fn read(log: AuditLog, object: Announced, mut branch: Best) -> Result<Option<Best>> {
-    let Some(content) = log.archiver()?.archive().content(&object.key).await? else {
+    let Some(content) = log.archiver()?.archive().read(&object.key).await? else {
         return Ok(None);
     };
     let scan = tokio::task::spawn_blocking(move || {
@@ -148,7 +148,7 @@ fn interrupted(error: tokio::task::JoinError) -> Error {
 #[cfg(feature = "objects")]
 fn candidates<'a>(chain: &'a Chain, filter: &Filter, found: &mut Found) -> Vec<&'a ArchivedObject> {
     let mut candidates = Vec::new();
-    for object in chain.manifests().iter().flat_map(|manifest| &manifest.objects) {
+    for object in chain.manifests().flat_map(|manifest| &manifest.objects) {
         found.objects_total += 1;
         if filter.may_be_in(object) {
             candidates.push(object);

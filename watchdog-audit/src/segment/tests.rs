@@ -17,6 +17,8 @@ fn proof(token: u64) -> ArchiveProof {
         token,
         manifest: ManifestRef { number: 1, sha256: "0".repeat(64) },
         ttl: Duration::from_secs(60),
+        holds: Uuid::nil(),
+        is_held: false,
     }
 }
 
@@ -97,6 +99,32 @@ fn the_gate_asks_for_a_sealed_segment_the_right_counts_and_the_newest_token() {
     assert_eq!(partition.gate(1, totals, 1, &proof(2)), Gate::Archived { expires_at: 67_000 });
     assert_eq!(partition.gate(1, None, 1, &proof(2)), Gate::AlreadyArchived);
     assert_eq!(partition.head.map(|head| head.number), Some(1));
+}
+
+#[test]
+fn the_gate_asks_for_the_newest_holds_and_gives_a_held_segment_no_life() {
+    let mut partition = Partition { holds: Uuid::from_u128(2), ..Partition::default() };
+    partition.append(request(1, 1, 3), mark(0), LIMITS, 7_000);
+    let (_, sealed) = partition.seal(1, None);
+    let Some(Sealed::Waits(totals)) = sealed else { panic!("{sealed:?}") };
+    assert_eq!(partition.gate(1, Some(totals), 1, &proof(2)), Gate::HoldsChanged);
+    assert_eq!(partition.head, None, "nothing was done");
+    let held = ArchiveProof { holds: partition.holds, is_held: true, ..proof(2) };
+    assert_eq!(partition.gate(1, Some(totals), 1, &held), Gate::Held);
+    assert_eq!(partition.head.as_ref().map(|head| head.number), Some(1));
+    let free = ArchiveProof { is_held: false, ..held };
+    assert_eq!(partition.gate(1, Some(totals), 1, &free), Gate::Archived { expires_at: 67_000 });
+}
+
+#[test]
+fn a_held_segment_gets_the_life_it_would_have_had() {
+    let holds = Uuid::from_u128(2);
+    let partition = Partition { holds, ..Partition::default() };
+    let ttl = Duration::from_secs(60);
+    let resumed = partition.resume(Some(7_000), ttl, holds);
+    assert_eq!(resumed, Resuming::Resumed { expires_at: 67_000 });
+    assert_eq!(partition.resume(None, ttl, holds), Resuming::NotHeld);
+    assert_eq!(partition.resume(Some(7_000), ttl, Uuid::nil()), Resuming::HoldsChanged);
 }
 
 #[test]

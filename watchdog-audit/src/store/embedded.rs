@@ -1,5 +1,7 @@
 //! Segments in one local file: durable, one process, no server.
 
+mod holds;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 use watchdog_core::{Clock, SystemClock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, checksum_of};
 use crate::segment::{
-    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealed,
-    Sealing, SegmentId, SegmentLimits, Totals,
+    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Resuming,
+    Sealed, Sealing, SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 
@@ -29,6 +32,9 @@ const HIGH_WATER: TableDefinition<'_, (u16, [u8; 16]), (u64, [u8; 16])> =
 const SEALED: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("sealed_v1");
 /// Partition, segment → when it expires (milliseconds since 1970), manifest.
 const EXPIRING: TableDefinition<'_, (u16, u64), (u64, &str)> = TableDefinition::new("expiring_v1");
+/// Partition, segment → when its last entry was stored (milliseconds since 1970), manifest; archived
+/// and held.
+const HELD: TableDefinition<'_, (u16, u64), (u64, &str)> = TableDefinition::new("held_v1");
 /// Partition, segment, frame number → the store's time and the frame.
 const FRAMES: TableDefinition<'_, (u16, u64, u64), (u64, &[u8])> =
     TableDefinition::new("frames_v1");
@@ -86,6 +92,7 @@ impl EmbeddedStore {
         transaction.open_table(HIGH_WATER).map_err(failed)?;
         transaction.open_table(SEALED).map_err(failed)?;
         transaction.open_table(EXPIRING).map_err(failed)?;
+        transaction.open_table(HELD).map_err(failed)?;
         transaction.open_table(FRAMES).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(store)
@@ -252,23 +259,49 @@ impl SegmentStore for EmbeddedStore {
         self.write(move |transaction, _| {
             let place = (segment.partition, segment.number);
             let mut sealed = transaction.open_table(SEALED).map_err(failed)?;
-            let totals = match sealed.get(place).map_err(failed)? {
+            let totals: Option<Totals> = match sealed.get(place).map_err(failed)? {
                 Some(totals) => Some(from_json(totals.value())?),
                 None => None,
             };
             let held = held_frames(transaction, segment)?;
             let mut partition = partition_in(transaction, segment.partition)?;
             let gate = partition.gate(segment.number, totals, held, &proof);
-            if let Gate::Archived { expires_at } = gate {
+            let row = match gate {
+                Gate::Archived { expires_at } => Some((EXPIRING, expires_at)),
+                Gate::Held => Some((HELD, totals.map_or(0, |totals| totals.last_millis))),
+                _ => None,
+            };
+            if let Some((table, millis)) = row {
                 let manifest = proof.manifest.to_string();
-                let mut expiring = transaction.open_table(EXPIRING).map_err(failed)?;
-                expiring.insert(place, (expires_at, manifest.as_str())).map_err(failed)?;
+                let mut table = transaction.open_table(table).map_err(failed)?;
+                table.insert(place, (millis, manifest.as_str())).map_err(failed)?;
                 sealed.remove(place).map_err(failed)?;
             }
             keep(transaction, segment.partition, &partition)?;
             Ok(gate)
         })
         .await
+    }
+
+    async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()> {
+        holds::announce(self, partition, change).await
+    }
+
+    async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>> {
+        holds::suspend(self, partition, segments).await
+    }
+
+    async fn resume_expiry(
+        &self,
+        segment: SegmentId,
+        ttl: Duration,
+        change: Uuid,
+    ) -> Result<Resuming> {
+        holds::resume(self, segment, ttl, change).await
+    }
+
+    async fn held(&self, partition: u16) -> Result<Vec<u64>> {
+        holds::held(self, partition).await
     }
 
     async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {
@@ -367,7 +400,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         .map_err(|error| Error::corrupt("the embedded store holds no JSON").with_source(error))
 }
 
-async fn off_the_runtime<T: Send + 'static>(
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
@@ -376,7 +409,7 @@ async fn off_the_runtime<T: Send + 'static>(
     })
 }
 
-fn failed(error: impl Into<redb::Error>) -> Error {
+pub(crate) fn failed(error: impl Into<redb::Error>) -> Error {
     let error = error.into();
     let kind = match &error {
         redb::Error::Corrupted(_) => ErrorKind::Corrupt,

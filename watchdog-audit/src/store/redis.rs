@@ -7,22 +7,26 @@
 //! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest | for ever |
 //! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
-//! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate |
+//! | `wd:a:{p}:h` | hash | held segments, with the time of their last entry | for ever |
+//! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate, none while held |
 //! | `wd:a:{p}:a:<n>` | string | the manifest that covers segment `n` | as segment `n` |
 //! | `wd:a:{0}:partitions` | string | the greatest number of partitions there has been | for ever |
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
+mod holds;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 use watchdog_storage::redis::{Arg, Key, Redis, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
 use crate::frame::{Frame, checksum_of};
 use crate::hex;
 use crate::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Sealing, SegmentId,
-    SegmentLimits, Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Resuming, Sealing,
+    SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 
@@ -81,6 +85,14 @@ impl RedisStore {
         }
     }
 
+    fn held_key(&self, partition: u16) -> Key {
+        self.key(partition, &["h"])
+    }
+
+    fn proof_key(&self, segment: SegmentId) -> Key {
+        self.key(segment.partition, &["a", &segment.number.to_string()])
+    }
+
     fn segment_key(&self, segment: SegmentId) -> Key {
         self.key(segment.partition, &[&segment.number.to_string()])
     }
@@ -98,25 +110,7 @@ impl SegmentStore for RedisStore {
 
     async fn preflight(&self) -> Result<()> {
         self.check_partitions().await?;
-        let policy = self.redis.maxmemory_policy().await;
-        match policy.map_err(storage("redis did not tell its eviction policy"))? {
-            Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(
-                ErrorKind::Config,
-                format_args!(
-                    "redis runs with maxmemory-policy {policy}, which evicts entries that are not \
-                     archived: set it to noeviction or volatile-ttl (CONFIG SET maxmemory-policy \
-                     noeviction), or give the audit log a redis of its own"
-                ),
-            )),
-            Some(_) => Ok(()),
-            None => {
-                tracing::warn!(
-                    "redis does not tell its maxmemory-policy: make sure that it is noeviction or \
-                     volatile-*, any other evicts audit entries"
-                );
-                Ok(())
-            }
-        }
+        refuse_evicting(&self.redis).await
     }
 
     async fn ping(&self) -> Result<()> {
@@ -197,7 +191,7 @@ impl SegmentStore for RedisStore {
     }
 
     async fn partition(&self, partition: u16) -> Result<Partition> {
-        const FIELDS: [&[u8]; 10] = [
+        const FIELDS: [&[u8]; 11] = [
             b"open",
             b"frames",
             b"last_ms",
@@ -208,6 +202,7 @@ impl SegmentStore for RedisStore {
             b"fence",
             b"head",
             b"unarchived",
+            b"holds",
         ];
         let held = self
             .redis
@@ -224,6 +219,10 @@ impl SegmentStore for RedisStore {
             Some(bytes) => Some(text(bytes)?.parse()?),
             None => None,
         };
+        let holds = match held.get(10).and_then(Option::as_ref) {
+            Some(bytes) => text(bytes)?.parse().map_err(|_| unexpected())?,
+            None => Uuid::nil(),
+        };
         Ok(Partition {
             open: number(0, 1)?,
             totals: Totals {
@@ -238,6 +237,7 @@ impl SegmentStore for RedisStore {
             fence: number(7, 0)?,
             unarchived: number(9, 0)?,
             head,
+            holds,
         })
     }
 
@@ -281,18 +281,19 @@ impl SegmentStore for RedisStore {
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
-        let number = segment.number.to_string();
         let keys = [
             self.partition_key(segment.partition),
             self.sealed_key(segment.partition),
             self.segment_key(segment),
-            self.key(segment.partition, &["a", &number]),
+            self.proof_key(segment),
+            self.held_key(segment.partition),
         ];
+        let holds = proof.holds.to_string();
         let answer = self
             .redis
             .call(
                 &ARCHIVED,
-                &[&keys[0], &keys[1], &keys[2], &keys[3]],
+                &[&keys[0], &keys[1], &keys[2], &keys[3], &keys[4]],
                 &[
                     integer(segment.number)?,
                     integer(proof.entries)?,
@@ -301,6 +302,8 @@ impl SegmentStore for RedisStore {
                     integer(proof.manifest.number)?,
                     proof.manifest.sha256.as_str().into(),
                     millis(proof.ttl)?,
+                    holds.as_str().into(),
+                    integer(proof.is_held.into())?,
                 ],
             )
             .await
@@ -308,12 +311,35 @@ impl SegmentStore for RedisStore {
         let answer = Answer::new(&answer)?;
         match answer.verdict {
             "archived" => Ok(Gate::Archived { expires_at: answer.number(1)? }),
+            "held" => Ok(Gate::Held),
+            "holds_changed" => Ok(Gate::HoldsChanged),
             "already" => Ok(Gate::AlreadyArchived),
             "not_sealed" => Ok(Gate::NotSealed),
             "fenced" => Ok(Gate::Fenced { newest: answer.number(1)? }),
             "mismatch" => Ok(Gate::Mismatch),
             _ => Err(unexpected()),
         }
+    }
+
+    async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()> {
+        holds::announce(self, partition, change).await
+    }
+
+    async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>> {
+        holds::suspend(self, partition, segments).await
+    }
+
+    async fn resume_expiry(
+        &self,
+        segment: SegmentId,
+        ttl: Duration,
+        change: Uuid,
+    ) -> Result<Resuming> {
+        holds::resume(self, segment, ttl, change).await
+    }
+
+    async fn held(&self, partition: u16) -> Result<Vec<u64>> {
+        holds::held(self, partition).await
     }
 
     async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {
@@ -353,6 +379,29 @@ impl SegmentStore for RedisStore {
     /// Redis expires segments by itself.
     async fn sweep(&self) -> Result<u64> {
         Ok(0)
+    }
+}
+
+/// Refuses a server that evicts what has no life that ends.
+pub(crate) async fn refuse_evicting(redis: &Redis) -> Result<()> {
+    let policy = redis.maxmemory_policy().await;
+    match policy.map_err(storage("redis did not tell its eviction policy"))? {
+        Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(
+            ErrorKind::Config,
+            format_args!(
+                "redis runs with maxmemory-policy {policy}, which evicts entries that are not \
+                 archived and keys of subjects: set it to noeviction or volatile-ttl (CONFIG SET \
+                 maxmemory-policy noeviction), or give the audit log a redis of its own"
+            ),
+        )),
+        Some(_) => Ok(()),
+        None => {
+            tracing::warn!(
+                "redis does not tell its maxmemory-policy: make sure that it is noeviction or \
+                 volatile-*, any other evicts audit entries"
+            );
+            Ok(())
+        }
     }
 }
 

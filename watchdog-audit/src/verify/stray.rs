@@ -1,60 +1,101 @@
 //! Objects below the archive's prefix that no manifest names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::archive::{Archive, segment_in};
-use crate::chain::{Chain, Fault, FaultKind};
+use crate::archive::{Archive, manifest_key, segment_in};
+use crate::chain::{Fault, FaultKind};
 use crate::error::Result;
-use crate::manifest::ArchivedObject;
-use crate::verify::Waiting;
+use crate::manifest::Manifest;
+use crate::segment::SegmentId;
+use crate::verify::Walked;
+use crate::verify::waiting::Waiting;
 
-/// Counts what runs that broke off have left behind; names the first object that is something else.
-pub(super) async fn strays(
-    archive: &Archive,
-    chain: &Chain,
-    waiting: &Waiting,
-    keys: &[String],
-) -> Result<Result<u64, Fault>> {
-    let named: HashSet<&str> = objects(chain).map(|object| object.key.as_str()).collect();
-    let mut left_behind = 0;
-    for key in keys.iter().filter(|key| !named.contains(key.as_str())) {
-        if let Some(detail) = suspicion(archive, chain, waiting, key).await? {
-            return Ok(Err(Fault::new(FaultKind::UnknownObject, key, detail)));
-        }
-        left_behind += 1;
-    }
-    Ok(Ok(left_behind))
+/// The keys of the objects in the bucket, less those that a manifest was seen to name.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    unnamed: HashSet<String>,
+    /// Of segments that were archived again after the store was rolled back, the manifests before
+    /// the newest.
+    older: HashMap<SegmentId, Vec<u64>>,
 }
 
-fn objects(chain: &Chain) -> impl Iterator<Item = &ArchivedObject> {
-    chain.manifests().iter().flat_map(|manifest| &manifest.objects)
-}
+impl Keys {
+    /// Lists the bucket.
+    pub(super) async fn listed(archive: &Archive) -> Result<Self> {
+        let mut keys = Self::default();
+        archive
+            .each_object_key(|key| {
+                keys.unnamed.insert(key);
+            })
+            .await?;
+        Ok(keys)
+    }
 
-/// Why an object cannot come from a run that broke off, `None` when it can.
-async fn suspicion(
-    archive: &Archive,
-    chain: &Chain,
-    waiting: &Waiting,
-    key: &str,
-) -> Result<Option<&'static str>> {
-    let Some((segment, stem)) = segment_in(key) else {
-        return Ok(Some("no manifest names it, and its name is not one the log gives"));
-    };
-    if waiting.segments.contains(&segment) {
-        return Ok(None);
-    }
-    if chain.covering(segment).is_none() {
-        return Ok(Some("no manifest names it, and its segment is not there to be archived"));
-    }
-    let mut is_comparable = true;
-    for object in objects(chain).filter(|object| object.key.starts_with(stem)) {
-        match (archive.lines(object).await?, archive.unpacked(key, object.raw_bytes).await?) {
-            // Another compression of the same lines.
-            (Ok(wanted), Some(found)) if wanted == found => return Ok(None),
-            (Ok(_), _) => {}
-            // Expired; what was left behind beside it follows.
-            (Err(_), _) => is_comparable = false,
+    /// Takes out what a manifest names.
+    pub(super) fn name(&mut self, manifest: &Manifest) {
+        for object in &manifest.objects {
+            self.unnamed.remove(&object.key);
         }
     }
-    Ok(is_comparable.then_some("no manifest names it, and it is not a copy of what was archived"))
+
+    /// Notes a manifest that is not the newest of its segment.
+    pub(super) fn note_older(&mut self, segment: SegmentId, number: u64) {
+        self.older.entry(segment).or_default().push(number);
+    }
+
+    /// Counts what runs that broke off have left behind; names the first object that is something
+    /// else.
+    pub(super) async fn strays(
+        &self,
+        archive: &Archive,
+        walked: &Walked,
+        waiting: &Waiting,
+    ) -> Result<Result<u64, Fault>> {
+        let mut unnamed: Vec<_> = self.unnamed.iter().collect();
+        unnamed.sort_unstable();
+        for key in &unnamed {
+            if let Some(detail) = self.suspicion(archive, walked, waiting, key).await? {
+                return Ok(Err(Fault::new(FaultKind::UnknownObject, *key, detail)));
+            }
+        }
+        Ok(Ok(unnamed.len() as u64))
+    }
+
+    /// Why an object cannot come from a run that broke off, `None` when it can.
+    async fn suspicion(
+        &self,
+        archive: &Archive,
+        walked: &Walked,
+        waiting: &Waiting,
+        key: &str,
+    ) -> Result<Option<&'static str>> {
+        let Some((segment, stem)) = segment_in(key) else {
+            return Ok(Some("no manifest names it, and its name is not one the log gives"));
+        };
+        if waiting.segments.contains(&segment) {
+            return Ok(None);
+        }
+        let Some(newest) = walked.covered.by(segment) else {
+            return Ok(Some("no manifest names it, and its segment is not there to be archived"));
+        };
+        let mut is_comparable = true;
+        let older = self.older.get(&segment).into_iter().flatten();
+        for number in older.copied().chain([newest]) {
+            let Some(manifest) = archive.manifest(&manifest_key(number)).await? else { continue };
+            let manifest = Manifest::decode(&manifest, |id| walked.links.key(id));
+            let objects = manifest.map(|manifest| manifest.objects).unwrap_or_default();
+            for object in objects.iter().filter(|object| object.key.starts_with(stem)) {
+                let found = archive.unpacked(key, object.raw_bytes).await?;
+                match (archive.lines(object).await?, found) {
+                    // Another compression of the same lines.
+                    (Ok(wanted), Some(found)) if wanted == found => return Ok(None),
+                    (Ok(_), _) => {}
+                    // Expired; what was left behind beside it follows.
+                    (Err(_), _) => is_comparable = false,
+                }
+            }
+        }
+        Ok(is_comparable
+            .then_some("no manifest names it, and it is not a copy of what was archived"))
+    }
 }

@@ -1,13 +1,14 @@
 //! Every store keeps the contract, and makes the decisions of the pure model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use uuid::Uuid;
 use watchdog_audit::segment::{
-    AppendRequest, Appended, Expiry, FrameId, Gate, HighWater, Partition, Sealed, Sealing,
-    SegmentId, SegmentLimits, Totals,
+    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Resuming,
+    Sealed, Sealing, SegmentId, SegmentLimits, Totals,
 };
 use watchdog_audit::testing::{conformance, frame, proof};
 use watchdog_audit::{EmbeddedStore, RedisStore, SegmentStore, WriterId};
@@ -61,10 +62,31 @@ async fn a_file_has_one_process() {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Append { writer: u8, skip: i8, count: u64, segment: i8 },
-    Seal { segment: i8, has_ttl: bool },
-    Gate { segment: u64, entries_off: u64, token: u64, manifest: u64 },
+    Append {
+        writer: u8,
+        skip: i8,
+        count: u64,
+        segment: i8,
+    },
+    Seal {
+        segment: i8,
+        has_ttl: bool,
+    },
+    Gate {
+        segment: u64,
+        entries_off: u64,
+        token: u64,
+        manifest: u64,
+        is_held: bool,
+        is_aware: bool,
+    },
     Fence(u64),
+    Announce(u128),
+    Suspend(Vec<u64>),
+    Resume {
+        segment: u64,
+        is_aware: bool,
+    },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -77,10 +99,18 @@ fn operation() -> impl Strategy<Value = Operation> {
             }),
         2 => (prop_oneof![4 => Just(0_i8), 1 => -1_i8..2], prop::bool::weighted(0.2))
             .prop_map(|(segment, has_ttl)| Operation::Seal { segment, has_ttl }),
-        3 => (1_u64..5, prop_oneof![5 => Just(0_u64), 1 => 1_u64..2], 1_u64..6, 1_u64..6)
-            .prop_map(|(segment, entries_off, token, manifest)| Operation::Gate {
-                segment, entries_off, token, manifest
+        3 => (
+            (1_u64..5, prop_oneof![5 => Just(0_u64), 1 => 1_u64..2], 1_u64..6, 1_u64..6),
+            any::<bool>(),
+            prop::bool::weighted(0.9),
+        )
+            .prop_map(|((segment, entries_off, token, manifest), is_held, is_aware)| {
+                Operation::Gate { segment, entries_off, token, manifest, is_held, is_aware }
             }),
+        1 => any::<u128>().prop_map(Operation::Announce),
+        1 => prop::collection::vec(1_u64..6, 0..4).prop_map(Operation::Suspend),
+        1 => (1_u64..6, prop::bool::weighted(0.9))
+            .prop_map(|(segment, is_aware)| Operation::Resume { segment, is_aware }),
         1 => (1_u64..6).prop_map(Operation::Fence),
     ]
 }
@@ -93,6 +123,8 @@ struct Model {
     sealed: BTreeMap<u64, Totals>,
     /// Frames of every segment, and whether it has a life that ends.
     held: BTreeMap<u64, (u64, bool)>,
+    /// Segments a legal hold keeps.
+    suspended: BTreeSet<u64>,
 }
 
 const LIMITS: SegmentLimits = SegmentLimits { max_bytes: 3000, max_age: Duration::from_secs(3600) };
@@ -148,17 +180,22 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
                     None => {}
                 }
             }
-            Operation::Gate { segment, entries_off, token, manifest } => {
+            Operation::Gate { segment, entries_off, token, manifest, is_held, is_aware } => {
                 let totals = model.sealed.get(&segment).copied();
                 let held = model.held.get(&segment).map_or(0, |held| held.0);
                 let entries = totals.map_or(0, |totals| totals.entries) + entries_off;
-                let proof = proof(entries, held, token, manifest);
+                let holds = aware(&model, is_aware);
+                let proof =
+                    ArchiveProof { holds, is_held, ..proof(entries, held, token, manifest) };
                 let place = SegmentId { partition: 0, number: segment };
                 let answer = store.mark_archived(place, &proof).await.unwrap();
                 let expected = model.partition.gate(segment, totals, held, &proof);
-                if let Gate::Archived { .. } = expected {
+                if matches!(expected, Gate::Archived { .. } | Gate::Held) {
                     model.sealed.remove(&segment);
-                    model.held.entry(segment).or_default().1 = true;
+                    model.held.entry(segment).or_default().1 = expected != Gate::Held;
+                    if expected == Gate::Held {
+                        model.suspended.insert(segment);
+                    }
                 }
                 assert_eq!(
                     std::mem::discriminant(&answer),
@@ -170,6 +207,38 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
                 let expected = model.partition.raise_fence(token);
                 assert_eq!(store.raise_fence(0, token).await.unwrap(), expected);
             }
+            Operation::Announce(change) => {
+                model.partition.holds = Uuid::from_u128(change);
+                store.announce_holds(0, model.partition.holds).await.unwrap();
+            }
+            Operation::Suspend(ref segments) => {
+                for segment in segments {
+                    if model.held.get(segment).is_some_and(|held| held.1) {
+                        model.held.entry(*segment).or_default().1 = false;
+                        model.suspended.insert(*segment);
+                    }
+                }
+                let expected: Vec<_> =
+                    segments.iter().filter(|number| model.suspended.contains(number)).collect();
+                let answer = store.suspend_expiry(0, segments).await.unwrap();
+                assert_eq!(answer.iter().collect::<Vec<_>>(), expected, "{operation:?}");
+            }
+            Operation::Resume { segment, is_aware } => {
+                let holds = aware(&model, is_aware);
+                let last = model.suspended.contains(&segment).then_some(0);
+                let place = SegmentId { partition: 0, number: segment };
+                let answer = store.resume_expiry(place, TTL, holds).await.unwrap();
+                let expected = model.partition.resume(last, TTL, holds);
+                if let Resuming::Resumed { .. } = expected {
+                    model.suspended.remove(&segment);
+                    model.held.entry(segment).or_default().1 = true;
+                }
+                assert_eq!(
+                    std::mem::discriminant(&answer),
+                    std::mem::discriminant(&expected),
+                    "{operation:?}"
+                );
+            }
         }
         let held = store.partition(0).await.unwrap();
         assert_eq!(held.open, model.partition.open);
@@ -177,6 +246,9 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
         assert_eq!(held.fence, model.partition.fence);
         assert_eq!(held.unarchived, model.partition.unarchived);
         assert_eq!(held.head, model.partition.head);
+        assert_eq!(held.holds, model.partition.holds);
+        let suspended = store.held(0).await.unwrap();
+        assert_eq!(suspended, model.suspended.iter().copied().collect::<Vec<_>>());
         assert_eq!(held.totals.entries, model.partition.totals.entries);
         assert_eq!(held.totals.bytes, model.partition.totals.bytes);
         for (number, (frames, expires)) in &model.held {
@@ -187,6 +259,11 @@ async fn compare(store: &dyn SegmentStore, operations: &[Operation]) {
             assert_eq!(found.len() as u64, *frames, "{segment}");
         }
     }
+}
+
+/// The change of the holds a caller knows.
+fn aware(model: &Model, is_aware: bool) -> Uuid {
+    if is_aware { model.partition.holds } else { Uuid::from_u128(u128::MAX) }
 }
 
 /// The clocks of model and store differ.

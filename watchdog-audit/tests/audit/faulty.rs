@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 use watchdog_audit::segment::{
-    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Sealing, SegmentId, SegmentLimits,
-    Totals,
+    Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Resuming, Sealing, SegmentId,
+    SegmentLimits, Totals,
 };
 use watchdog_audit::{Error, ErrorKind, Frame, Result, SegmentStore};
 
@@ -109,6 +110,34 @@ impl SegmentStore for Faulty {
         self.up()?;
         let gate = self.inner.mark_archived(segment, proof).await?;
         self.reply(gate)
+    }
+
+    async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()> {
+        self.up()?;
+        self.inner.announce_holds(partition, change).await?;
+        self.reply(())
+    }
+
+    async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>> {
+        self.up()?;
+        let held = self.inner.suspend_expiry(partition, segments).await?;
+        self.reply(held)
+    }
+
+    async fn resume_expiry(
+        &self,
+        segment: SegmentId,
+        ttl: Duration,
+        holds: Uuid,
+    ) -> Result<Resuming> {
+        self.up()?;
+        let resuming = self.inner.resume_expiry(segment, ttl, holds).await?;
+        self.reply(resuming)
+    }
+
+    async fn held(&self, partition: u16) -> Result<Vec<u64>> {
+        self.up()?;
+        self.inner.held(partition).await
     }
 
     async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {

@@ -25,9 +25,9 @@ elseif version ~= 1 or header ~= HEADER_BYTES or #record < HEADER_BYTES then
   return { 'corrupt', now }
 else
   local digest, successor, client, agent = ARGV[6], ARGV[7], ARGV[8], ARGV[11]
-  local used, generation, rotated_at, nonce, secret, current, previous =
-    struct.unpack('>I2I4I8c8c32c32c32', record, COMMON_BYTES + 1)
-  if nonce == ARGV[9] and current == successor then
+  local used, generation, rotated_at = struct.unpack('>I2I4I8', record, COMMON_BYTES + 1)
+  local current = sub(record, 91, 122)
+  if current == successor and sub(record, 51, 58) == ARGV[9] then
     return { flags % 2 == 1 and 'repaired' or 'rotated', now, record }
   end
 
@@ -42,7 +42,7 @@ else
     -- A repeat is judged by when the call was first made, so that it does not fall out of the
     -- grace. One host has both address families, and takes now this, now that (RFC 8305).
     local made_at = math.max(math.min(tonumber(ARGV[17]), now), now - REPEAT_WINDOW)
-    local just_replaced = presented + 1 == generation and digest == previous
+    local just_replaced = presented + 1 == generation and digest == sub(record, 123, 154)
       and successor == current
     if not (just_replaced and math.max(0, made_at - rotated_at) < tonumber(ARGV[15])
         and (client == sub(record, 187, 202)
@@ -65,20 +65,18 @@ else
   end
 
   if verdict ~= 'reuse' then
-    local rotated_by
+    -- What does not change is taken over as it stands.
+    local last_seen, after = math.max(seen, now)
     if verdict == 'grace' or verdict == 'kept' then
-      rotated_by = sub(record, 187, 202)
       if verdict == 'grace' then used = used + 1 end
+      after = sub(record, 1, 20) .. struct.pack('>I8', last_seen) .. sub(record, 29, 36)
+        .. struct.pack('>I2', used) .. sub(record, 39)
     else
       flags = flags - flags % 8 + 2 * family + (verdict == 'repaired' and 1 or 0)
-      used, generation, rotated_at, nonce = 0, presented + 1, now, ARGV[9]
-      previous, current, rotated_by = digest, successor, client
+      after = struct.pack('>I1I1c18I8c8I2I4I8', version, flags, sub(record, 3, 20), last_seen,
+        sub(record, 29, 36), 0, presented + 1, now) .. ARGV[9] .. sub(record, 59, 90) .. successor
+        .. digest .. sub(record, 155, 186) .. client .. sub(record, HEADER_BYTES + 1)
     end
-    -- What does not change is taken over as it stands.
-    local after = struct.pack('>I1I1c18I8c8I2I4I8c8c32c32c32c32c16c0', version, flags,
-      sub(record, 3, 20), math.max(seen, now), sub(record, 29, 36), used, generation, rotated_at,
-      nonce, secret, current, previous, sub(record, 155, 186), rotated_by,
-      sub(record, HEADER_BYTES + 1))
     redis.call('HSET', users, field, after)
     if details then report(verdict, session, record, { header = header }, unpack(details)) end
     return { verdict, now, after }

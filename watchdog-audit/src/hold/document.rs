@@ -1,0 +1,167 @@
+//! The objects of a hold and of its release: one line of JSON, and its signature on the next.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use watchdog_core::Timestamp;
+use watchdog_core::audit::Category;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::personal::{Sealed, SubjectHandle};
+use crate::signing::Signer;
+use crate::writer_id::WriterId;
+
+pub(super) const HOLD_FORMAT: &str = "watchdog-audit-hold/v1";
+pub(super) const RELEASE_FORMAT: &str = "watchdog-audit-hold-release/v1";
+
+/// A hold as it stands in the bucket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HoldDocument {
+    pub(super) format: String,
+    pub(super) id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) category: Option<Category>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<HeldSubject>,
+    pub(super) reason: String,
+    pub(super) placed_at: Timestamp,
+    /// Who wrote it; with the number 0, what the box of the subject is bound to.
+    pub(super) writer: WriterId,
+    /// The id of the key that signed it.
+    pub(super) key: String,
+}
+
+/// The subject of a hold: in the clear where the log seals nothing.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HeldSubject {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sealed: Option<Sealed>,
+    /// The handles its entries stood under when the hold was placed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) handles: Vec<SubjectHandle>,
+}
+
+/// The release of a hold as it stands in the bucket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseDocument {
+    pub(super) format: String,
+    pub(super) id: String,
+    /// SHA-256 of the hold's object, 64 hexadecimal digits.
+    pub(super) hold: String,
+    pub(super) released_at: Timestamp,
+    /// The id of the key that signed it.
+    pub(super) key: String,
+}
+
+/// What both have in common.
+pub(super) trait Document: Serialize + DeserializeOwned {
+    const FORMAT: &'static str;
+    fn format(&self) -> &str;
+    fn id(&self) -> &str;
+    fn key(&self) -> &str;
+}
+
+impl Document for HoldDocument {
+    const FORMAT: &'static str = HOLD_FORMAT;
+
+    fn format(&self) -> &str {
+        &self.format
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Document for ReleaseDocument {
+    const FORMAT: &'static str = RELEASE_FORMAT;
+
+    fn format(&self) -> &str {
+        &self.format
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignatureLine {
+    signature: String,
+}
+
+/// The object: the document on the first line, the signature over that line with its newline on the
+/// second, as in a manifest.
+pub(super) fn encode(document: &impl Document, signer: &Signer) -> Result<Vec<u8>> {
+    let refused = |error| Error::new(ErrorKind::Misuse, "hold is not JSON").with_source(error);
+    let mut bytes = serde_json::to_vec(document).map_err(refused)?;
+    bytes.push(b'\n');
+    let signature = SignatureLine { signature: signer.sign_as(document.key(), &bytes)? };
+    bytes.extend_from_slice(&serde_json::to_vec(&signature).map_err(refused)?);
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads the object of the hold `id`; `None` when it is not one that an accepted key has signed.
+pub(super) fn decode<T: Document>(bytes: &[u8], id: &str, signer: &Signer) -> Option<T> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (body, signature) = bytes.split_at(end + 1);
+    let document: T = serde_json::from_slice(body).ok()?;
+    let line: SignatureLine = serde_json::from_slice(signature).ok()?;
+    let is_signed = signer.accepted(document.key())?.verify(body, &line.signature);
+    (is_signed && document.format() == T::FORMAT && document.id() == id).then_some(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use watchdog_core::RootKeys;
+
+    use super::*;
+
+    fn release(signer: &Signer) -> ReleaseDocument {
+        ReleaseDocument {
+            format: RELEASE_FORMAT.into(),
+            id: "case-7".into(),
+            hold: "00".repeat(32),
+            released_at: Timestamp::UNIX_EPOCH,
+            key: signer.public_key().id(),
+        }
+    }
+
+    #[test]
+    fn only_what_an_accepted_key_has_signed_for_this_id_counts() {
+        let [own, other] =
+            [(); 2].map(|()| Signer::new(&RootKeys::ephemeral().unwrap(), &[]).unwrap());
+        let bytes = encode(&release(&own), &own).unwrap();
+        assert!(decode::<ReleaseDocument>(&bytes, "case-7", &own).is_some());
+        assert!(decode::<ReleaseDocument>(&bytes, "case-8", &own).is_none(), "another hold");
+        assert!(decode::<ReleaseDocument>(&bytes, "case-7", &other).is_none(), "another key");
+        assert!(decode::<HoldDocument>(&bytes, "case-7", &own).is_none(), "another kind");
+        let forged = encode(&release(&own), &other).unwrap();
+        assert!(decode::<ReleaseDocument>(&forged, "case-7", &own).is_none());
+        for bit in 0..bytes.len() * 8 {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            if let Some(found) = decode::<ReleaseDocument>(&altered, "case-7", &own) {
+                // White space at the end of the signature line is nobody's harm.
+                assert_eq!(found.hold, release(&own).hold, "bit {bit}");
+                assert!(bit / 8 == bytes.len() - 1, "bit {bit}");
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Holds in the bucket.
+
+use std::collections::BTreeSet;
+
+use watchdog_core::Timestamp;
+use watchdog_core::audit::{Actor, Category, Entry, Resource};
+
+use super::document::{
+    HOLD_FORMAT, HeldSubject, HoldDocument, RELEASE_FORMAT, ReleaseDocument, decode, encode,
+};
+use super::{Hold, Holds, LegalHold};
+use crate::archive::Archive;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hex;
+use crate::merkle::sha256;
+use crate::personal::{Sealed, SubjectKeys};
+use crate::writer_id::WriterId;
+
+pub(crate) const HOLDS: &str = "audit/v1/holds/";
+const HOLD: &str = ".json";
+const RELEASE: &str = ".released.json";
+
+/// The key of a hold.
+pub(crate) fn hold_key(id: &str) -> String {
+    format!("{HOLDS}{id}{HOLD}")
+}
+
+fn release_key(id: &str) -> String {
+    format!("{HOLDS}{id}{RELEASE}")
+}
+
+/// The holds that are placed and not released. What stands in the place of a hold and is none that
+/// this log has signed holds everything until somebody mends it; a release that is none is ignored.
+pub(crate) async fn in_force(archive: &Archive, keys: Option<&dyn SubjectKeys>) -> Result<Holds> {
+    let names = archive.keys(HOLDS, None).await?;
+    // `<id>.released.json` ends as `<id>.json` does, and no id has a dot.
+    let ids: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|key| key.strip_prefix(HOLDS)?.strip_suffix(HOLD))
+        .filter(|id| !id.contains('.'))
+        .collect();
+    let mut holds = Vec::new();
+    for id in ids {
+        let Some(object) = archive.read(&hold_key(id)).await? else { continue };
+        let is_released =
+            names.contains(&release_key(id)) && released(archive, id, &object).await?;
+        if is_released {
+            continue;
+        }
+        holds.push(match decode::<HoldDocument>(&object, id, archive.signer()) {
+            Some(document) => read(document, keys).await?,
+            None => {
+                tracing::error!(
+                    hold = id,
+                    "a legal hold does not verify: everything is held until it is mended"
+                );
+                let reason = "it does not verify, so it holds everything";
+                Hold { terms: LegalHold::new(id, reason), handles: Vec::new() }
+            }
+        });
+    }
+    Ok(Holds(holds))
+}
+
+async fn released(archive: &Archive, id: &str, hold: &[u8]) -> Result<bool> {
+    let Some(object) = archive.read(&release_key(id)).await? else { return Ok(false) };
+    let release = decode::<ReleaseDocument>(&object, id, archive.signer());
+    let is_released = release.is_some_and(|release| release.hold == hex::encode(&sha256(&[hold])));
+    if !is_released {
+        tracing::error!(hold = id, "the release of a legal hold does not verify: it is ignored");
+    }
+    Ok(is_released)
+}
+
+async fn read(document: HoldDocument, keys: Option<&dyn SubjectKeys>) -> Result<Hold> {
+    let mut handles = Vec::new();
+    let mut subject = None;
+    if let Some(held) = document.subject {
+        handles = held.handles;
+        let opened = match (&held.sealed, keys) {
+            (Some(sealed), Some(keys)) => sealed.open(keys, document.writer, 0).await?,
+            _ => None,
+        };
+        let id = opened.map(|personal| personal.actor).or(held.id);
+        if let (Some(id), Some(keys)) = (&id, keys) {
+            // A root key may have been added since: new entries stand under its handle.
+            let actor = Actor { kind: held.kind.clone(), id: id.clone() };
+            for handle in keys.handles(&actor).await? {
+                if !handles.contains(&handle) {
+                    handles.push(handle);
+                }
+            }
+        }
+        subject = Some(Actor { kind: held.kind, id: id.unwrap_or_default() });
+    }
+    let terms = LegalHold {
+        id: document.id,
+        category: document.category,
+        subject,
+        reason: document.reason,
+    };
+    Ok(Hold { terms, handles })
+}
+
+/// Creates the object of a hold. Placing the same hold again changes nothing.
+pub(super) async fn place(
+    archive: &Archive,
+    keys: Option<&dyn SubjectKeys>,
+    terms: &LegalHold,
+    now: Timestamp,
+) -> Result<()> {
+    let key = hold_key(&terms.id);
+    if let Some(object) = archive.read(&key).await? {
+        let held = match decode::<HoldDocument>(&object, &terms.id, archive.signer()) {
+            Some(document) => read(document, keys).await?,
+            None => return Err(taken(&terms.id)),
+        };
+        let is_released = archive.read(&release_key(&terms.id)).await?.is_some();
+        return if held.terms == *terms && !is_released { Ok(()) } else { Err(taken(&terms.id)) };
+    }
+    let writer = WriterId::random()?;
+    let subject = match &terms.subject {
+        Some(actor) => Some(held_subject(keys, actor, writer, now).await?),
+        None => None,
+    };
+    let document = HoldDocument {
+        format: HOLD_FORMAT.into(),
+        id: terms.id.clone(),
+        category: terms.category,
+        subject,
+        reason: terms.reason.clone(),
+        placed_at: now,
+        writer,
+        key: archive.signer().public_key().id(),
+    };
+    let content = encode(&document, archive.signer())?;
+    archive.create(&key, content.into()).await
+}
+
+async fn held_subject(
+    keys: Option<&dyn SubjectKeys>,
+    actor: &Actor,
+    writer: WriterId,
+    now: Timestamp,
+) -> Result<HeldSubject> {
+    let kind = actor.kind.clone();
+    let Some(keys) = keys else {
+        let id = Some(actor.id.clone());
+        return Ok(HeldSubject { kind, id, sealed: None, handles: Vec::new() });
+    };
+    let (action, resource) = ("audit.hold_placed", Resource::new("audit_hold", ""));
+    let id = uuid::Uuid::nil();
+    let entry = Entry::new(id, now, Category::Security, actor.clone(), action, resource);
+    let sealed = Sealed::seal(&keys.current(actor).await?, writer, 0, &entry)?;
+    let handles = keys.handles(actor).await?;
+    Ok(HeldSubject { kind, id: None, sealed: Some(sealed), handles })
+}
+
+/// Creates the object that releases a hold. Releasing it again changes nothing.
+pub(super) async fn release(archive: &Archive, id: &str, now: Timestamp) -> Result<()> {
+    let Some(object) = archive.read(&hold_key(id)).await? else {
+        let context = format_args!("there is no legal hold {id}");
+        return Err(Error::new(ErrorKind::Misuse, context));
+    };
+    let key = release_key(id);
+    if archive.read(&key).await?.is_some() && released(archive, id, &object).await? {
+        return Ok(());
+    }
+    let document = ReleaseDocument {
+        format: RELEASE_FORMAT.into(),
+        id: id.into(),
+        hold: hex::encode(&sha256(&[&object])),
+        released_at: now,
+        key: archive.signer().public_key().id(),
+    };
+    let content = encode(&document, archive.signer())?;
+    archive.create(&key, content.into()).await
+}
+
+fn taken(id: &str) -> Error {
+    Error::new(
+        ErrorKind::Misuse,
+        format_args!("a legal hold {id} exists with other terms or was released: take another id"),
+    )
+}

@@ -1,0 +1,92 @@
+use uuid::Uuid;
+use watchdog_core::Timestamp;
+use watchdog_core::audit::{Entry, Resource};
+
+use super::*;
+use crate::entry::Place;
+use crate::writer_id::WriterId;
+
+fn frame(entries: &[(Category, &str)]) -> Frame {
+    let writer = WriterId::from_bytes([1; 16]);
+    let recorded_at = Timestamp::UNIX_EPOCH;
+    let mut frame = Frame::new(writer, 1);
+    for (sequence, (category, actor)) in (1..).zip(entries) {
+        let resource = Resource::new("note", "1");
+        let actor = Actor::user(*actor);
+        let entry = Entry::new(Uuid::nil(), recorded_at, *category, actor, "note.read", resource);
+        let line = Line::plain(Place { writer, sequence, recorded_at }, entry);
+        frame.push(&line.encode().unwrap(), 0).unwrap();
+    }
+    frame
+}
+
+fn holds(terms: impl IntoIterator<Item = LegalHold>) -> Holds {
+    Holds(terms.into_iter().map(|terms| Hold { terms, handles: Vec::new() }).collect())
+}
+
+fn hold() -> LegalHold {
+    LegalHold::new("case-7", "litigation")
+}
+
+#[test]
+fn a_hold_covers_by_category_and_subject_and_without_both_everything() {
+    let entries = [frame(&[(Category::Access, "alice"), (Category::Database, "bob")])];
+    for (terms, covers) in [
+        (hold(), true),
+        (hold().with_category(Category::Access), true),
+        (hold().with_category(Category::Security), false),
+        (hold().with_subject(Actor::user("bob")), true),
+        (hold().with_subject(Actor::user("carol")), false),
+        (hold().with_subject(Actor::service("bob")), false),
+        (hold().with_subject(Actor::user("bob")).with_category(Category::Database), true),
+        (hold().with_subject(Actor::user("bob")).with_category(Category::Access), false),
+    ] {
+        assert_eq!(holds([terms.clone()]).cover(&entries), covers, "{terms:?}");
+    }
+    assert!(!holds([]).cover(&entries));
+    let both = [hold().with_category(Category::Security), hold().with_category(Category::Access)];
+    assert!(holds(both).cover(&entries), "one of several is enough");
+}
+
+#[test]
+fn what_the_categories_tell_agrees_with_the_entries() {
+    let found = [Category::Access, Category::Database];
+    let alice = || hold().with_subject(Actor::user("alice"));
+    for (terms, known, unknown) in [
+        (hold(), Coverage::Covered, Coverage::Covered),
+        (hold().with_category(Category::Access), Coverage::Covered, Coverage::Unknown),
+        (hold().with_category(Category::Security), Coverage::Free, Coverage::Unknown),
+        (alice(), Coverage::Unknown, Coverage::Unknown),
+        (alice().with_category(Category::Access), Coverage::Unknown, Coverage::Unknown),
+        (alice().with_category(Category::Security), Coverage::Free, Coverage::Unknown),
+    ] {
+        let holds = holds([terms.clone()]);
+        assert_eq!(holds.cover_some(Some(&found)), known, "{terms:?}");
+        assert_eq!(holds.cover_some(None), unknown, "{terms:?}");
+    }
+    assert_eq!(holds([]).cover_some(None), Coverage::Free);
+    let both = holds([alice(), hold().with_category(Category::Access)]);
+    assert_eq!(both.cover_some(Some(&found)), Coverage::Covered, "the strongest counts");
+}
+
+#[test]
+fn a_hold_concerns_the_categories_and_subjects_it_may_cover() {
+    let access = holds([hold().with_category(Category::Access)]);
+    assert!(access.concern(Category::Access) && !access.concern(Category::Database));
+    let alice = holds([hold().with_subject(Actor::user("alice"))]);
+    assert!(alice.concern(Category::Database), "her entries may be anywhere");
+    assert!(alice.0[0].terms.concerns(&Actor::user("alice")));
+    assert!(!alice.0[0].terms.concerns(&Actor::user("bob")));
+    assert!(access.0[0].terms.concerns(&Actor::user("bob")), "bob may have entries in it");
+}
+
+#[test]
+fn ids_and_reasons_are_bounded() {
+    assert!(hold().check().is_ok());
+    for id in ["", "Case", "a/b", "a.b", &"x".repeat(65)] {
+        let refused = LegalHold::new(id, "").check().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Misuse, "{id}");
+    }
+    let refused = LegalHold::new("a", "x".repeat(1025)).check().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TooLarge);
+}

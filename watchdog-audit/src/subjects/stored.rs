@@ -1,0 +1,300 @@
+//! Subject keys that a vault keeps, with those in use in memory.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+use watchdog_core::audit::Actor;
+use watchdog_core::{Clock, RootKeys, Secret, SystemClock, Timestamp};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::personal::{SubjectHandle, SubjectKey, SubjectKeys};
+use crate::progress::OnProgress;
+use crate::subjects::cache::Cache;
+use crate::subjects::freshness::{Freshness, Need};
+use crate::subjects::rewrap::{self, Rewrapped};
+use crate::subjects::wrapping::{HandleKey, Wrapping, handle_of_handles, made_at};
+use crate::subjects::{KeyVault, WrappedKey};
+
+/// Subjects whose keys a process has in memory at most, to seal and again to open.
+pub const CACHED_SUBJECTS: usize = 16_384;
+
+/// After this long a key in memory is compared with its vault again.
+const KEY_LIFE: Duration = Duration::from_secs(60);
+
+/// How often a key is made anew when an erasure overtakes it.
+const ATTEMPTS: usize = 8;
+
+/// Data keys of subjects: random, made when a subject is first heard of, wrapped under the
+/// encryption root, and kept in a [`KeyVault`] that can destroy them.
+///
+/// See [`subjects`](crate::subjects) for what erasing means.
+pub struct StoredSubjectKeys {
+    shared: Arc<Shared>,
+    wrapping: Wrapping,
+    handles: OnceCell<HandleKey>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a question to the vault outlives its caller with.
+struct Shared {
+    vault: Arc<dyn KeyVault>,
+    state: Mutex<State>,
+}
+
+struct State {
+    freshness: Freshness,
+    sealing: Cache<Actor, Held>,
+    opening: Cache<(SubjectHandle, String), (Option<SubjectKey>, Instant)>,
+    /// Rises when the keys are dropped: what was read before does not go in after.
+    epoch: u64,
+}
+
+/// A key in memory, with what its vault has of it.
+#[derive(Clone)]
+struct Held {
+    key: SubjectKey,
+    wrapped: Arc<WrappedKey>,
+    until: Instant,
+}
+
+impl fmt::Debug for StoredSubjectKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSubjectKeys")
+            .field("vault", &self.shared.vault)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StoredSubjectKeys {
+    /// Keys in a vault, wrapped under the encryption root.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Key`] when the root keys cannot be used.
+    pub fn new(vault: Arc<dyn KeyVault>, encryption: &RootKeys) -> Result<Self> {
+        let state = State {
+            freshness: Freshness::default(),
+            sealing: Cache::new(CACHED_SUBJECTS),
+            opening: Cache::new(CACHED_SUBJECTS),
+            epoch: 0,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared { vault, state: Mutex::new(state) }),
+            wrapping: Wrapping::new(encryption)?,
+            handles: OnceCell::new(),
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// Takes the time that labels carry from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn vault(&self) -> &dyn KeyVault {
+        self.shared.vault.as_ref()
+    }
+
+    async fn handle(&self, subject: &Actor) -> Result<SubjectHandle> {
+        let key = self.handles.get_or_try_init(async || {
+            let (key, _) = self.create(&handle_of_handles(), None).await?;
+            Ok::<_, Error>(HandleKey::new(&key))
+        });
+        Ok(key.await?.handle(subject))
+    }
+
+    /// The key that stands for a handle, made if there is none: again under the label and in the
+    /// form of `held` as long as that was not erased, so that a vault which lost it has it again.
+    async fn create(
+        &self,
+        handle: &SubjectHandle,
+        held: Option<&WrappedKey>,
+    ) -> Result<(Secret<Vec<u8>>, WrappedKey)> {
+        let mut offered = match held {
+            Some(held) => (self.wrapping.open(handle, held)?, held.clone()),
+            None => self.wrapping.make(handle, self.clock.now())?,
+        };
+        for _ in 0..ATTEMPTS {
+            let (_, wrapped) = &offered;
+            match self.vault().create(handle, &wrapped.label, &wrapped.wrapped).await {
+                Ok(stands) if stands == *wrapped => return Ok(offered),
+                Ok(stands) => return Ok((self.wrapping.open(handle, &stands)?, stands)),
+                Err(error) if error.kind() == ErrorKind::Busy => {
+                    offered = self.wrapping.make(handle, self.clock.now())?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, "a subject is erased again and again"))
+    }
+
+    /// Asks the vault for its generation as far as it is needed now.
+    async fn settle(&self, need: Need) {
+        let shared = Arc::clone(&self.shared);
+        match need {
+            Need::Nothing => {}
+            Need::Question => drop(tokio::spawn(async move { shared.ask().await })),
+            Need::Answer => shared.ask().await,
+        }
+    }
+
+    /// A key of memory or of the vault, to seal with.
+    async fn renewed(&self, subject: &Actor, held: Option<Held>, epoch: u64) -> Result<SubjectKey> {
+        let handle = self.handle(subject).await?;
+        let wrapped = held.as_ref().map(|held| held.wrapped.as_ref());
+        let (key, stands) = self.create(&handle, wrapped).await?;
+        let key = subject_key(handle, &stands.label, &key)?;
+        let until = Instant::now() + KEY_LIFE;
+        let held = Held { key: key.clone(), wrapped: Arc::new(stands), until };
+        let mut state = self.shared.state();
+        if state.epoch == epoch {
+            state.sealing.insert(subject.clone(), held);
+        }
+        Ok(key)
+    }
+
+    /// The key that stands under a label, opened; `None` when it is gone or no root opens it.
+    async fn opened(&self, handle: &SubjectHandle, label: &str) -> Result<Option<SubjectKey>> {
+        let Some(stands) = self.vault().find(handle, label).await? else { return Ok(None) };
+        match self.wrapping.open(handle, &stands) {
+            Ok(key) => subject_key(handle.clone(), label, &key).map(Some),
+            Err(error) => {
+                tracing::error!(%error, subject = handle.as_str(), "personal fields stay sealed");
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn subject_key(handle: SubjectHandle, label: &str, key: &Secret<Vec<u8>>) -> Result<SubjectKey> {
+    let key = key.expose().first_chunk().ok_or_else(|| Error::corrupt("a subject's key is cut"))?;
+    SubjectKey::new(handle, label, key)
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self) {
+        let asked = Instant::now();
+        let answer = self.vault.generation().await;
+        let mut state = self.state();
+        match answer {
+            Ok(generation) => {
+                if state.freshness.answered(asked, generation) {
+                    state.forget();
+                }
+            }
+            Err(error) => {
+                if !state.freshness.is_failing() {
+                    tracing::warn!(%error, "the vault of subject keys does not answer");
+                }
+                state.freshness.failed();
+            }
+        }
+    }
+}
+
+impl State {
+    /// Drops every key in memory.
+    fn forget(&mut self) {
+        self.sealing.clear();
+        self.opening.clear();
+        self.epoch += 1;
+    }
+}
+
+fn unanswered() -> Error {
+    Error::new(ErrorKind::Unavailable, "the vault of subject keys does not answer")
+}
+
+#[async_trait]
+impl SubjectKeys for StoredSubjectKeys {
+    async fn preflight(&self) -> Result<()> {
+        self.vault().preflight().await?;
+        self.handle(&Actor::anonymous()).await.map(drop)
+    }
+
+    async fn current(&self, subject: &Actor) -> Result<SubjectKey> {
+        let now = Instant::now();
+        let need = self.shared.state().freshness.to_seal(now);
+        self.settle(need).await;
+        let (held, epoch) = {
+            let mut state = self.shared.state();
+            let (epoch, is_failing) = (state.epoch, state.freshness.is_failing());
+            match state.sealing.get(subject) {
+                Some(held) if now < held.until || is_failing => return Ok(held.key.clone()),
+                None if is_failing => return Err(unanswered()),
+                held => (held.cloned(), epoch),
+            }
+        };
+        let before = held.as_ref().map(|held| held.key.clone());
+        match (self.renewed(subject, held, epoch).await, before) {
+            (Err(error), Some(key)) if error.is_retryable() => Ok(key),
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn find(&self, handle: &SubjectHandle, label: &str) -> Result<Option<SubjectKey>> {
+        let now = Instant::now();
+        let need = self.shared.state().freshness.to_open(now);
+        self.settle(need).await;
+        let place = (handle.clone(), label.to_owned());
+        let epoch = {
+            let mut state = self.shared.state();
+            if need == Need::Answer && state.freshness.is_failing() {
+                return Err(unanswered());
+            }
+            if let Some((key, until)) = state.opening.get(&place)
+                && now < *until
+            {
+                return Ok(key.clone());
+            }
+            state.epoch
+        };
+        let key = self.opened(handle, label).await?;
+        let mut state = self.shared.state();
+        if state.epoch == epoch {
+            state.opening.insert(place, (key.clone(), now + KEY_LIFE));
+        }
+        Ok(key)
+    }
+
+    async fn handles(&self, subject: &Actor) -> Result<Vec<SubjectHandle>> {
+        Ok(vec![self.handle(subject).await?])
+    }
+
+    async fn erase(&self, subject: &Actor) -> Result<u64> {
+        let handle = self.handle(subject).await?;
+        let destroyed = self.vault().erase(&handle).await;
+        // Also when it is not known whether the key is gone.
+        self.shared.state().forget();
+        destroyed
+    }
+
+    async fn erase_made_before(&self, handle: &SubjectHandle, before: Timestamp) -> Result<u64> {
+        if *handle == handle_of_handles() {
+            return Ok(0);
+        }
+        let stands = self.vault().current(handle).await?;
+        let made = stands.and_then(|stands| made_at(&stands.label));
+        let before = u64::try_from(before.as_millisecond()).unwrap_or(0);
+        if made.is_none_or(|made| made > before) {
+            return Ok(0);
+        }
+        let destroyed = self.vault().erase(handle).await;
+        self.shared.state().forget();
+        destroyed
+    }
+
+    async fn rewrap(&self, on_progress: &OnProgress<'_>) -> Result<Rewrapped> {
+        rewrap::all(self.vault(), &self.wrapping, on_progress).await
+    }
+}

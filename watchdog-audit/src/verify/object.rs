@@ -1,0 +1,115 @@
+//! One object of the archive: whether it is what its manifest says, and what it adds to the tree.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::archive::opened;
+use crate::chain::{Fault, FaultKind};
+use crate::entry::Line;
+use crate::hex;
+use crate::manifest::{ArchivedObject, Manifest};
+use crate::merkle::Tree;
+use crate::tlog::Commitment;
+use crate::writer_id::WriterId;
+use crate::zone::ZoneBuilder;
+
+/// The numbers of entries, by writer.
+pub(super) type Numbers = BTreeMap<WriterId, Vec<u64>>;
+
+/// What an object holds, as far as it is needed once its lines are gone from memory.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) leaves: Vec<Commitment>,
+    pub(super) numbers: Numbers,
+}
+
+/// Checks hash, count and root of an object and every line of it.
+pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checked, Fault> {
+    let lines = opened(object, content)?;
+    let altered = |detail: String| Fault::new(FaultKind::AlteredObject, &object.key, detail);
+    let mut tree = Tree::default();
+    let mut held = Checked::default();
+    let mut zone = ZoneBuilder::default();
+    for bytes in split(&lines) {
+        let number = held.leaves.len() + 1;
+        let line =
+            Line::decode(bytes).map_err(|error| altered(format!("line {number}: {error}")))?;
+        if line.category != object.category {
+            return Err(altered(format!("line {number} is of another category")));
+        }
+        held.numbers.entry(line.writer).or_default().push(line.sequence);
+        held.leaves.push(Commitment::of(line.category, bytes));
+        tree.push(bytes);
+        zone.push(&line);
+    }
+    if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
+        return Err(altered("count or Merkle root is another".into()));
+    }
+    // A map that denies what is there would hide it from queries.
+    if zone.finish() != object.zone {
+        return Err(altered("its zone map is not that of its lines".into()));
+    }
+    Ok(held)
+}
+
+/// Checks that the objects of a manifest hold exactly the numbers its writers announce; each at
+/// most once when some of the objects have expired.
+pub(super) fn complete(
+    key: &str,
+    manifest: &Manifest,
+    mut numbers: Numbers,
+    is_whole: bool,
+) -> Result<(), Fault> {
+    let gap = |writer: &WriterId, due| {
+        let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
+        Err(Fault::new(FaultKind::SequenceGap, key, detail))
+    };
+    if let Some(writer) = numbers.keys().find(|writer| !manifest.writers.contains_key(writer)) {
+        let detail = format!("writer {writer} is not announced");
+        return Err(Fault::new(FaultKind::SequenceGap, key, detail));
+    }
+    for (writer, range) in &manifest.writers {
+        let mut held = numbers.remove(writer).unwrap_or_default();
+        held.sort_unstable();
+        let mut due = range.first;
+        for number in held {
+            if number < due || number > range.last || (is_whole && number != due) {
+                return gap(writer, due);
+            }
+            due = number + 1;
+        }
+        if is_whole && due != range.last + 1 {
+            return gap(writer, due);
+        }
+    }
+    Ok(())
+}
+
+/// Names how the lines of an object with another hash differ from what was archived.
+pub(crate) fn difference(object: &ArchivedObject, lines: &[u8]) -> Fault {
+    let fault = |kind, detail: String| Fault::new(kind, &object.key, detail);
+    let count = split(lines).count() as u64;
+    let archived = object.entries;
+    if count < archived {
+        let detail = format!("{count} entries of {archived} are left");
+        return fault(FaultKind::EntriesDropped, detail);
+    }
+    if count > archived {
+        let detail = format!("{count} entries stand where {archived} were archived");
+        return fault(FaultKind::EntriesInserted, detail);
+    }
+    let mut last: BTreeMap<WriterId, u64> = BTreeMap::new();
+    for line in split(lines).filter_map(|bytes| Line::decode(bytes).ok()) {
+        let before = last.insert(line.writer, line.sequence).unwrap_or(0);
+        if line.sequence <= before {
+            let detail = format!("entry {} of {} stands late", line.sequence, line.writer);
+            return fault(FaultKind::EntriesReordered, detail);
+        }
+    }
+    fault(FaultKind::AlteredObject, "its hash is another".into())
+}
+
+fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}

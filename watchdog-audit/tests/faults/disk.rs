@@ -1,0 +1,56 @@
+//! A disk that takes no more, and then does again.
+//!
+//! The limit of a process on the size of a file stands in for the disk: a write beyond it fails,
+//! on any machine and without rights. The signal that comes with it is ignored.
+
+use std::process::Command;
+
+use watchdog_storage::testing::{require, test_name};
+
+use crate::archive::assert_kept;
+use crate::child::{Child, Work};
+use crate::ledger;
+use crate::place::Place;
+
+/// Sets the limit of a process, in bytes; `None` for none.
+fn limit(child: &Child, bytes: Option<u64>) {
+    let size = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+    let status = Command::new("prlimit")
+        .args([format!("--pid={}", child.id()), format!("--fsize={size}:unlimited")])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Reads what the process says until it has said so many times that this became of an entry.
+fn hears(child: &mut Child, what: &str, times: usize) {
+    let mut count = 0;
+    while count < times {
+        let told = child.hears();
+        assert!(told.is_some(), "it ended before it said {what}");
+        count += usize::from(told.is_some_and(|told| told.starts_with(what)));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_loses_nothing_and_is_used_again_when_there_is_room() {
+    if !require("prlimit", &test_name()) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::file(&directory);
+    let there = place.clone();
+    let filling = tokio::task::spawn_blocking(move || {
+        let work = Work::Fill { base: 0, bytes: 8000 };
+        let mut child = Child::start_after("trap '' XFSZ", &there, &work);
+        hears(&mut child, "acknowledged", 5);
+        limit(&child, Some(4 * 1024 * 1024));
+        hears(&mut child, "refused", 3);
+        assert!(child.is_running(), "a full disk ends no process");
+        limit(&child, None);
+        hears(&mut child, "acknowledged", 20);
+        child.kill();
+    });
+    filling.await.unwrap();
+    let kept = assert_kept(&place.log().await, &place).await;
+    assert_eq!(kept, ledger::read(&place.ledger()).len());
+}
