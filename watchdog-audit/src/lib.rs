@@ -117,6 +117,8 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
+mod archiving;
+#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -136,6 +138,7 @@ mod live;
 mod log;
 #[cfg(feature = "objects")]
 mod manifest;
+pub mod mapping;
 #[cfg(feature = "objects")]
 mod merkle;
 mod operation;
@@ -147,6 +150,8 @@ mod personal;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod progress;
+#[cfg(feature = "objects")]
+mod proof;
 mod query;
 mod reader;
 mod receipt;
@@ -159,6 +164,7 @@ mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
+mod spool;
 mod store;
 pub mod subjects;
 mod telemetry;
@@ -168,6 +174,8 @@ pub mod testing;
 mod tlog;
 #[cfg(feature = "objects")]
 mod verify;
+#[cfg(feature = "axum")]
+pub mod web;
 mod writer_id;
 #[cfg(feature = "objects")]
 mod zone;
@@ -176,7 +184,6 @@ mod zone;
 pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
-#[cfg(feature = "objects")]
 pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,
@@ -198,6 +205,8 @@ pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHea
 pub use operation::Operation;
 pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
+#[cfg(feature = "objects")]
+pub use proof::{ConsistencyProof, EntryName, InclusionProof};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use reader::{AuditReader, READ_ACTION, READER_ROLES, Reader};
 pub use receipt::Receipt;
@@ -209,6 +218,7 @@ pub use restore::Restored;
 pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
+pub use spool::{SpoolFile, SpoolFiles, SpoolStatus};
 #[cfg(feature = "embedded")]
 pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
@@ -216,6 +226,8 @@ pub use store::RedisStore;
 pub use store::SegmentStore;
 #[cfg(feature = "embedded")]
 pub use subjects::EmbeddedVault;
+#[cfg(feature = "postgres")]
+pub use subjects::PostgresVault;
 #[cfg(feature = "redis")]
 pub use subjects::RedisVault;
 pub use subjects::{
