@@ -6,15 +6,18 @@
 //!
 //! One entry is one line of JSON in UTF-8 without a newline in it, at most 65 536 bytes. The bytes
 //! of the line are made once, by the process that takes the entry; store, archive and hashes carry
-//! them unchanged.
+//! them unchanged. It has no white space between its parts, the fields stand in the order of the
+//! table, and a text is escaped only where JSON demands it; a reader may search the bytes of a line
+//! before it reads it as JSON.
 //!
 //! | field | |
 //! |---|---|
 //! | `v` | 1 |
 //! | `writer` | 32 hexadecimal digits: one run of one process |
 //! | `seq` | number in the writer's sequence: 1, 2, 3, … without gaps |
-//! | `recorded_at`, `occurred_at` | RFC 3339 in UTC |
+//! | `recorded_at` | when the writer took it, RFC 3339 in UTC |
 //! | `id` | UUID of the entry |
+//! | `occurred_at` | RFC 3339 in UTC |
 //! | `category` | `application`, `database`, `access`, `security` |
 //! | `actor` | `{"type", "id"}`; without `id` when sealed |
 //! | `action`, `resource` `{"type", "id"}`, `outcome` | `success`, `denied`, `failure`, `unknown` |
@@ -34,7 +37,7 @@
 //! | bytes | |
 //! |---|---|
 //! | 4 | `WDAF` |
-//! | 1, 1 | version 1, codec 0 (lines as they are) |
+//! | 1, 1 | version 1, codec 0 (lines as they are) or 1 (lines restored from an archive) |
 //! | 2 | entries, 1 to 256 |
 //! | 16 | writer |
 //! | 8 | `seq` of the first entry |
@@ -42,6 +45,11 @@
 //! | 4 | bytes of the payload |
 //! | 16 | first half of SHA-256 over the 48 bytes before and the payload |
 //! | … | payload: the lines, each ended by a newline |
+//!
+//! The lines of a restored frame are those of an object of the archive, in their order; `writer` is the
+//! first 16 bytes of SHA-256 over `watchdog audit restore v1`, a zero byte and the 64 digits of the
+//! object's SHA-256, and `seq` counts the object's lines from 1. Such frames are queried and never
+//! archived.
 //!
 //! # Store
 //!
@@ -82,6 +90,18 @@
 //! `{"signature": …}`, is the Ed25519 signature (RFC 8032, base64) over the bytes of the first line
 //! with its newline. `previous` is the SHA-256 of the whole object of the manifest before, so a
 //! removed, swapped or replaced manifest breaks the chain.
+//!
+//! `zone` of an object tells what it may hold: `outcomes` are those of its lines; `actors`, `actions`,
+//! `resources` and `requests` are Bloom filters `{"positions", "bits"}`. A value is spelled as its
+//! parts in UTF-8 with a zero byte between them: of an actor kind and id, or the `subject` of a
+//! sealed one; of a resource its kind, and again kind and id; an action and a `request_id` by
+//! themselves. Of the SHA-256 of the spelling, *a* is the first 8 bytes and *b* the next 8 with the
+//! lowest bit set, both big endian. `bits` is base64 without padding of *m* bits, bit *n* being the
+//! one of worth 2 to the power of *n* mod 8 in byte *n* / 8. The bits of a value are
+//! ((*a* + *i* · *b*) mod 2⁶⁴) mod *m* for *i* from 0 below `positions`. A value with a bit that is
+//! not set is not in the object; a filter of no bits has no value. For *n* distinct values a filter
+//! has ⌈10 · *n* / 8⌉ bytes, at least 8 and at most 16 384, and ⌊⌊7 · *m* / 10⌋ / *n*⌋ positions,
+//! at least 1 and at most 7. A reader may leave the zone aside.
 //!
 //! `root` of an object is the Merkle tree hash of RFC 6962, section 2.1, over its lines without
 //! their newlines: leaf = SHA-256(0x00 | line), node = SHA-256(0x01 | left | right).
@@ -138,7 +158,7 @@
 //! `epoch` does not fall, that each writer goes on where the last manifest that names it ended (1
 //! the first time, or above it where `unarchived` is not 0: the partition took entries before it
 //! had an archive), that `unarchived` of a partition never changes, that every object has the
-//! stated `sha256`, `entries` and `root`, that the `seq` of its lines are exactly the stated
+//! stated `sha256`, `entries`, `root` and `zone`, that the `seq` of its lines are exactly the stated
 //! ranges, and that the tree with its lines added has the stated size and root. An object that is
 //! gone after the retention of its category has expired; the `seq` of the others are then within
 //! the ranges, each once, and the bundles say what stands in the tree for its entries. An object
