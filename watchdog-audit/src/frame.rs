@@ -85,6 +85,11 @@ impl Frame {
         u64::from(self.count)
     }
 
+    /// When its oldest entry was recorded, in milliseconds since 1970.
+    pub(crate) fn oldest(&self) -> i64 {
+        self.span.0
+    }
+
     /// The lines, without their newlines.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.payload.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1])

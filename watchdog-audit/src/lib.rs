@@ -117,8 +117,6 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
-mod archiving;
-#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -148,6 +146,8 @@ mod personal;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod progress;
+#[cfg(feature = "objects")]
+mod proof;
 mod query;
 mod receipt;
 mod recent;
@@ -157,6 +157,7 @@ mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
+mod spool;
 mod store;
 pub mod subjects;
 mod telemetry;
@@ -193,6 +194,8 @@ pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHea
 pub use operation::Operation;
 pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
+#[cfg(feature = "objects")]
+pub use proof::{ConsistencyProof, EntryName, InclusionProof};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
@@ -201,6 +204,7 @@ pub use replay::REPLAY_BYTES;
 pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
+pub use spool::{SpoolFile, SpoolFiles, SpoolStatus};
 #[cfg(feature = "embedded")]
 pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]

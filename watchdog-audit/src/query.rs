@@ -316,7 +316,7 @@ impl AuditLog {
 /// The objects that may hold what is asked for, the most promising first.
 #[cfg(feature = "objects")]
 fn candidates<'a>(chain: &'a Chain, query: &Query, page: &mut Page) -> Vec<&'a ArchivedObject> {
-    let all = chain.manifests().flat_map(|manifest| &manifest.objects);
+    let all = chain.manifests().iter().flat_map(|manifest| &manifest.objects);
     let mut found = Vec::new();
     for object in all {
         page.objects_total += 1;
