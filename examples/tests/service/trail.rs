@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::header::ALLOW;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use watchdog_storage::testing::eventually;
+use watchdog_storage::testing::redis::RedisServer;
+use watchdog_storage::testing::{eventually, require};
 
 use crate::running::{Answer, Login, Service};
 use crate::slice::entries;
@@ -267,4 +268,63 @@ async fn an_erased_user_cannot_be_read_any_more_and_the_log_still_verifies() {
     }
     let verified = Answer::to(dora.by_token(service.get("/audit/verify"))).await;
     assert_eq!((verified.status, &verified.body["sound"]), (StatusCode::OK, &json!(true)));
+}
+
+/// Writes one attribute.
+async fn write(service: &Service, login: &Login, key: &str) -> StatusCode {
+    let path = format!("/session/data/{key}");
+    let request = login.by_token(service.request(Method::PUT, &path)).json(&json!(1));
+    Answer::to(request).await.status
+}
+
+/// Redis is gone and the spool is full: nothing can be recorded any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_recorded_is_refused_and_not_done() {
+    if !require("redis-server", "what_cannot_be_recorded_is_refused_and_not_done") {
+        return;
+    }
+    let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let service = Service::start(&BTreeMap::from([
+        ("WATCHDOG_REDIS_URL", redis.url()),
+        ("WATCHDOG_SESSION_STORE", "memory".to_owned()),
+        ("WATCHDOG_AUDIT_FAIL_CLOSED", "true".to_owned()),
+        ("WATCHDOG_AUDIT_SUBJECT_KEYS", "embedded".to_owned()),
+        ("WATCHDOG_AUDIT_SPOOL_MAX_BYTES", (1024 * 1024).to_string()),
+    ]));
+    let bob = service.login("bob").await;
+    assert_eq!(write(&service, &bob, "before").await, StatusCode::NO_CONTENT);
+    redis.kill();
+    assert_eq!(write(&service, &bob, "spooled").await, StatusCode::NO_CONTENT, "by the spool");
+    fill(&service, &bob).await;
+    assert_eq!(write(&service, &bob, "refused").await, StatusCode::SERVICE_UNAVAILABLE);
+    let data = Answer::to(bob.by_token(service.get("/session/data"))).await;
+    assert_eq!(data.status, StatusCode::OK, "reads go on");
+    let keys: BTreeSet<_> = data.body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(keys.contains("before") && keys.contains("spooled"), "{keys:?}");
+    assert!(!keys.contains("refused"), "it was not done: {keys:?}");
+
+    redis.restart();
+    eventually("changes are taken again", Duration::from_secs(30), async || {
+        write(&service, &bob, "after").await == StatusCode::NO_CONTENT
+    })
+    .await;
+    let alice = service.login("alice").await;
+    let written = entries(&service, &alice, "action=session_data.written&limit=1000").await;
+    let done = |key: &str| {
+        let is_it = |entry: &&Value| entry["resource"]["id"] == key;
+        written.iter().filter(is_it).filter(|entry| entry["outcome"] == "success").count()
+    };
+    assert_eq!([done("before"), done("spooled"), done("refused")], [1, 1, 0]);
+}
+
+/// Sends changes until the log takes no more.
+async fn fill(service: &Service, login: &Login) {
+    for _ in 0..100 {
+        let changes = (0..50).map(|_| write(service, login, "filler"));
+        let statuses = futures::future::join_all(changes).await;
+        if statuses.contains(&StatusCode::SERVICE_UNAVAILABLE) {
+            return;
+        }
+    }
+    panic!("the spool is never full");
 }
