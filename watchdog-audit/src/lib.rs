@@ -124,6 +124,8 @@ mod copy;
 mod entry;
 mod error;
 #[cfg(feature = "objects")]
+mod export;
+#[cfg(feature = "objects")]
 mod fault;
 pub mod format;
 mod frame;
@@ -149,9 +151,12 @@ mod progress;
 #[cfg(feature = "objects")]
 mod proof;
 mod query;
+mod reader;
 mod receipt;
 mod recent;
 mod replay;
+#[cfg(feature = "objects")]
+mod restore;
 #[cfg(feature = "objects")]
 mod rotation;
 pub mod segment;
@@ -170,6 +175,8 @@ mod verify;
 #[cfg(feature = "axum")]
 pub mod web;
 mod writer_id;
+#[cfg(feature = "objects")]
+mod zone;
 
 #[cfg(feature = "objects")]
 pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
@@ -184,6 +191,8 @@ pub use copy::{Copied, PostgresCopy};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "objects")]
+pub use export::{EXPORT_BATCH, ExportForm, Exported};
+#[cfg(feature = "objects")]
 pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 #[cfg(feature = "objects")]
@@ -197,9 +206,12 @@ pub use progress::{OnProgress, Progress};
 #[cfg(feature = "objects")]
 pub use proof::{ConsistencyProof, EntryName, InclusionProof};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
+pub use reader::{AuditReader, READ_ACTION, READER_ROLES, Reader};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
 pub use replay::REPLAY_BYTES;
+#[cfg(feature = "objects")]
+pub use restore::Restored;
 #[cfg(feature = "objects")]
 pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
@@ -212,6 +224,8 @@ pub use store::RedisStore;
 pub use store::SegmentStore;
 #[cfg(feature = "embedded")]
 pub use subjects::EmbeddedVault;
+#[cfg(feature = "postgres")]
+pub use subjects::PostgresVault;
 #[cfg(feature = "redis")]
 pub use subjects::RedisVault;
 pub use subjects::{
@@ -223,3 +237,5 @@ pub use tlog::Checkpoint;
 #[cfg(feature = "objects")]
 pub use verify::{Verification, VerifyOptions};
 pub use writer_id::WriterId;
+#[cfg(feature = "objects")]
+pub use zone::{BloomFilter, MAX_FILTER_BYTES, ZoneMap};

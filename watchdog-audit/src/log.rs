@@ -83,6 +83,7 @@ pub(crate) struct Inner {
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
+    reader_roles: Vec<String>,
     tasks: Tasks,
 }
 
@@ -258,6 +259,15 @@ impl Inner {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn limits(&self) -> crate::segment::SegmentLimits {
+        self.limits
+    }
+
+    pub(crate) fn reader_roles(&self) -> &[String] {
+        &self.reader_roles
     }
 
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {

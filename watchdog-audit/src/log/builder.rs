@@ -38,6 +38,7 @@ pub struct AuditLogBuilder {
     subject_keys: Option<Result<Arc<dyn SubjectKeys>>>,
     clock: Arc<dyn Clock>,
     record_timeout: Duration,
+    reader_roles: Vec<String>,
     tends: bool,
     spool_files: Arc<dyn SpoolFiles>,
     #[cfg(feature = "objects")]
@@ -56,6 +57,7 @@ impl Default for AuditLogBuilder {
             subject_keys: None,
             clock: Arc::new(SystemClock),
             record_timeout: Duration::from_secs(5),
+            reader_roles: crate::reader::READER_ROLES.map(String::from).into(),
             tends: true,
             spool_files: Arc::new(SystemFiles),
             #[cfg(feature = "objects")]
@@ -175,7 +177,15 @@ impl AuditLogBuilder {
         self
     }
 
-    /// Starts no background task but the one that looks after the spool: nothing is sealed by age or archived unless it is asked for.
+    /// The roles of which a reader needs one; [`READER_ROLES`](crate::READER_ROLES) by default.
+    #[must_use]
+    pub fn with_reader_roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.reader_roles = roles.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Starts no background task but the one that looks after the spool: nothing is sealed by age
+    /// or archived unless it is asked for.
     #[must_use]
     pub fn without_background(mut self) -> Self {
         self.tends = false;
@@ -293,6 +303,7 @@ impl AuditLogBuilder {
                 copier,
                 unarchived_ttl,
                 limits,
+                reader_roles: self.reader_roles,
                 tasks: Tasks::default(),
             }),
         };

@@ -14,6 +14,7 @@ mod guarded;
 mod hold;
 mod kept;
 mod mutation;
+mod postgres_vault;
 mod proof;
 mod query;
 mod record;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, RedisStore, SegmentStore, VerifyOptions,
+    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, Moment, RedisStore, SegmentStore, Step,
+    VerifyOptions,
 };
 use watchdog_storage::objects::Objects;
 
@@ -90,14 +91,14 @@ async fn soaked(store: Arc<dyn SegmentStore>, rounds: usize) {
                     break;
                 }
                 let steps = AtomicUsize::new(0);
-                let run = log.archiver().unwrap().run_observed(&|_, _| {
+                let observer = |_: &Step, _: Moment| {
                     if steps.fetch_add(1, Ordering::SeqCst) == round % 23 {
                         ControlFlow::Break(())
                     } else {
                         ControlFlow::Continue(())
                     }
-                });
-                match run.await {
+                };
+                match log.archiver().unwrap().run_observed(&observer).await {
                     Ok(_) => {}
                     Err(error) => {
                         assert!(
