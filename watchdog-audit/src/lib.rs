@@ -117,8 +117,6 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
-mod archiving;
-#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
