@@ -130,6 +130,8 @@ mod frame;
 mod hex;
 #[cfg(feature = "objects")]
 mod hold;
+#[cfg(feature = "objects")]
+mod lifecycle;
 mod live;
 mod log;
 #[cfg(feature = "objects")]
@@ -149,6 +151,7 @@ mod query;
 mod receipt;
 mod recent;
 mod replay;
+mod retention;
 #[cfg(feature = "objects")]
 mod rotation;
 pub mod segment;
@@ -183,6 +186,8 @@ pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 #[cfg(feature = "objects")]
 pub use hold::LegalHold;
+#[cfg(feature = "objects")]
+pub use lifecycle::{LifecycleFinding, LifecycleFindingKind};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead};

@@ -81,7 +81,9 @@ impl Inner {
 
     /// The categories whose partitions a legal hold keeps.
     async fn held_categories(&self) -> Result<Vec<Category>> {
-        Ok(Vec::new())
+        let Some(archive) = self.archive() else { return Ok(Vec::new()) };
+        let holds = crate::hold::in_force(archive, self.keys()).await?;
+        Ok(Category::ALL.into_iter().filter(|category| holds.concern(*category)).collect())
     }
 }
 

@@ -11,6 +11,7 @@ mod crash;
 mod faulty;
 mod hold;
 mod kept;
+mod lifecycle;
 mod mutation;
 mod query;
 mod record;
