@@ -341,6 +341,7 @@ impl Section for AuditConfig {
             );
         }
         self.check_subject_keys(check);
+        crate::retention::check(self, check);
         if self.full_queue.security == OnFull::Drop {
             check.problem(
                 &["full_queue", "security"],

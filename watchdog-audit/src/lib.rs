@@ -134,6 +134,8 @@ mod hex;
 mod hold;
 #[cfg(feature = "objects")]
 pub mod integrity;
+#[cfg(feature = "objects")]
+mod lifecycle;
 mod live;
 mod log;
 #[cfg(feature = "objects")]
@@ -157,6 +159,7 @@ mod reader;
 mod receipt;
 mod recent;
 mod replay;
+mod retention;
 #[cfg(feature = "objects")]
 mod restore;
 #[cfg(feature = "objects")]
@@ -199,6 +202,8 @@ pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 #[cfg(feature = "objects")]
 pub use hold::LegalHold;
+#[cfg(feature = "objects")]
+pub use lifecycle::{LifecycleFinding, LifecycleFindingKind};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead};

@@ -14,6 +14,7 @@ mod faulty;
 mod guarded;
 mod hold;
 mod kept;
+mod lifecycle;
 mod model;
 mod mutation;
 mod postgres_vault;
