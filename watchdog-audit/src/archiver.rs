@@ -6,7 +6,6 @@
 //! finds the same segments and writes the same objects, or finds them done.
 
 mod holds;
-mod observed;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

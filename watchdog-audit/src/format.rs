@@ -27,8 +27,15 @@
 //! `box` is base64 without padding of nonce (12 bytes), ciphertext and tag (16 bytes) of
 //! AES-256-GCM over the JSON object `{"actor", "client"?, "details"?}`, with the associated data
 //! `watchdog audit personal v1`, a zero byte, the 16 bytes of the writer, `seq` as 8 bytes big
-//! endian, and the bytes of `key`. `subject` is a pseudonym of the actor: equal actors have equal
-//! ones under one root key.
+//! endian, and the bytes of `key`. Its key is HKDF-Expand (RFC 5869, SHA-256, 32 bytes) of the
+//! subject's data key with the information `watchdog audit box v1`, a zero byte, the 16 bytes of the
+//! writer, and `seq` divided by 2^32 as 8 bytes big endian: nonces are random, and no key seals more
+//! than 2^32 boxes (NIST SP 800-38D, section 8.3).
+//!
+//! `subject` is a pseudonym of the actor, the first 16 bytes of an HMAC-SHA-256 in hexadecimal:
+//! equal actors have equal ones. `key` is the label of the data key: 28 hexadecimal digits when a
+//! vault keeps it, the first 12 of them the milliseconds since 1970 it was made at; 8 digits, the id
+//! of the root, when it is derived.
 //!
 //! # Frame
 //!
