@@ -26,6 +26,9 @@ const PAGE: usize = 1000;
 /// more stay below it; anything that announces more is not ours.
 pub(crate) const MAX_RAW_BYTES: u64 = 96 * 1024 * 1024;
 
+/// Most bytes one object takes: lines that do not compress, and what zstd adds to them.
+const MAX_OBJECT_BYTES: u64 = MAX_RAW_BYTES + 1024 * 1024;
+
 /// The archive in one bucket.
 #[derive(Debug)]
 pub(crate) struct Archive {
@@ -83,7 +86,7 @@ pub(crate) fn segment_in(key: &str) -> Option<(SegmentId, &str)> {
 impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
-        let bucket = bucket.with_budget(Budget::Background);
+        let bucket = bucket.with_budget(Budget::Background).with_max_size(MAX_OBJECT_BYTES);
         Self { bucket, signer, chain: Mutex::default(), edge: Mutex::default() }
     }
 
@@ -187,6 +190,10 @@ impl Archive {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
+            // Too large to be ours. It is not read; whoever looks at it finds that nothing fits.
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                Ok(Some(Bytes::new()))
+            }
             Err(error) => Err(storage("the bucket did not give an object of the archive")(error)),
         }
     }
