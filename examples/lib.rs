@@ -1,7 +1,9 @@
 //! What the examples share, and a check that what the guides show compiles. The examples themselves
 //! are the `[[example]]` targets of this package.
 
+pub mod bar;
 pub mod browser;
+pub mod notes;
 
 /// What the guides show compiles.
 #[cfg(doctest)]

@@ -1,15 +1,17 @@
-//! The audit log: `GET /audit`, `POST /audit/archive`, `POST /audit/verify`; for admins, as `routes.rs` says.
+//! The audit log: `/audit`, `/audit/archive`, `/audit/verify`, `/audit/erase`; who may is in
+//! `routes.rs`.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query as QueryString, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use watchdog_audit::{Cursor, Query, Record};
 use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
+use watchdog_session::MAX_USER_BYTES;
 
-use crate::app::App;
+use crate::app::{App, ended};
 use crate::failure::Failure;
 use crate::principal::Principal;
 
@@ -55,16 +57,17 @@ pub(crate) async fn read(
     principal: Principal,
     filter: Result<QueryString<Filter>, QueryRejection>,
 ) -> Result<Json<Value>, Failure> {
-    let log = Resource::new("audit_log", "");
     let QueryString(filter) = filter.map_err(|_| Failure::bad_request("invalid"))?;
-    let asked = format!("{filter:?}");
-    let page = app.audit.query(&filter.query()?).await?;
-    let entry = principal
-        .entry(Category::Access, "audit.read", log)
-        .with_outcome(Outcome::Success)
-        .with_detail("filter", asked)
-        .with_detail("records", page.records.len());
-    app.audit.record(entry).await?;
+    let mut operation = principal.begin(Category::Access, "audit.read", whole_log()).await?;
+    operation.detail("filter", format!("{filter:?}"));
+    let page = match filter.query() {
+        Ok(query) => app.audit.query(&query).await.map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    if let Ok(page) = &page {
+        operation.detail("records", page.records.len());
+    }
+    let page = ended(operation, page).await?;
     Ok(Json(json!({
         "records": page.records.iter().map(record).collect::<Vec<_>>(),
         "next": page.next.map(|cursor| cursor.to_string()),
@@ -77,34 +80,34 @@ pub(crate) async fn archive(
     State(app): State<App>,
     principal: Principal,
 ) -> Result<Json<Value>, Failure> {
-    let log = Resource::new("audit_log", "");
-    let done = app.audit.seal_and_archive().await?;
-    let entry = principal
-        .entry(Category::Security, "audit.archived", log)
-        .with_outcome(Outcome::Success)
-        .with_detail("segments", done.segments)
-        .with_detail("entries", done.entries);
-    app.audit.record(entry).await?;
+    let mut operation = principal.begin(Category::Security, "audit.archived", whole_log()).await?;
+    let archived = app.audit.seal_and_archive().await;
+    if let Ok(done) = &archived {
+        operation.detail("segments", done.segments);
+        operation.detail("entries", done.entries);
+    }
+    let done = ended(operation, archived).await?;
     Ok(Json(json!({
         "segments": done.segments, "entries": done.entries, "objects": done.objects,
     })))
 }
 
-/// `POST /audit/verify`: checks everything and names the first thing that does not fit.
+/// `GET` and `POST /audit/verify`: checks everything and names the first thing that does not fit.
 pub(crate) async fn verify(
     State(app): State<App>,
     principal: Principal,
 ) -> Result<Json<Value>, Failure> {
-    let log = Resource::new("audit_log", "");
-    let found = app.audit.verify().await?;
+    let mut operation = principal.begin(Category::Security, "audit.verified", whole_log()).await?;
+    let found = match app.audit.verify().await {
+        Ok(found) => found,
+        Err(error) => return ended(operation, Err(error)).await,
+    };
     let fault = found.fault.as_ref().map(ToString::to_string);
-    let outcome = if found.is_sound() { Outcome::Success } else { Outcome::Failure };
-    let mut entry =
-        principal.entry(Category::Security, "audit.verified", log).with_outcome(outcome);
     if let Some(fault) = &fault {
-        entry = entry.with_detail("fault", fault.as_str());
+        operation.detail("fault", fault.as_str());
     }
-    app.audit.record(entry).await?;
+    let outcome = if found.is_sound() { Outcome::Success } else { Outcome::Failure };
+    operation.end(outcome).await?;
     Ok(Json(json!({
         "sound": found.is_sound(),
         "manifests": found.manifests,
@@ -113,6 +116,40 @@ pub(crate) async fn verify(
         "waiting": found.waiting,
         "fault": fault,
     })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Erasure {
+    user: String,
+    reason: String,
+}
+
+/// Longest reason for an erasure, in bytes.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// `POST /audit/erase` with `user` and `reason`: what the log holds of a user becomes unreadable,
+/// everywhere and for good. The log records it itself, as `audit.subject_erased` on a pseudonym:
+/// the name of the user is nowhere in that entry.
+pub(crate) async fn erase(
+    State(app): State<App>,
+    principal: Principal,
+    body: Result<Json<Erasure>, JsonRejection>,
+) -> Result<Json<Value>, Failure> {
+    let Json(Erasure { user, reason }) = body?;
+    if user.is_empty() || user.len() > MAX_USER_BYTES || reason.len() > MAX_REASON_BYTES {
+        return Err(Failure::bad_request("invalid"));
+    }
+    // The entry that records it has the name of who did it.
+    if user == principal.session.user() {
+        return Err(Failure::bad_request("own"));
+    }
+    let erased = app.audit.erase(&Actor::user(user), principal.audit.actor(), &reason).await?;
+    Ok(Json(json!({ "keys": erased.keys })))
+}
+
+fn whole_log() -> Resource {
+    Resource::new("audit_log", "")
 }
 
 fn record(record: &Record) -> Value {

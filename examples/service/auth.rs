@@ -8,16 +8,17 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use watchdog_audit::web::Audit;
 use watchdog_core::Secret;
-use watchdog_core::audit::{Actor, Category, Outcome, Resource};
+use watchdog_core::audit::{Actor, Category, Resource};
 use watchdog_session::web::{OptionalSession, RequestClient};
 use watchdog_session::{
     AccessToken, MAX_LABEL_BYTES, MAX_USER_BYTES, RefreshToken, RevokeReason, Session, Subject,
 };
 
-use crate::app::App;
+use crate::app::{App, ended};
 use crate::failure::Failure;
-use crate::principal::{Principal, entry};
+use crate::principal::Principal;
 use crate::users;
 
 #[derive(Deserialize)]
@@ -37,7 +38,7 @@ pub(crate) struct Refresh {
 pub(crate) async fn login(
     State(app): State<App>,
     visitor: OptionalSession,
-    RequestClient(client): RequestClient,
+    audit: Audit,
     body: Result<Json<Login>, JsonRejection>,
 ) -> Result<Json<Value>, Failure> {
     let Json(Login { user, password, label }) = body?;
@@ -45,22 +46,29 @@ pub(crate) async fn login(
     if user.is_empty() || user.len() > MAX_USER_BYTES || !label.iter().all(is_label) {
         return Err(Failure::bad_request("invalid"));
     }
-    let account = Resource::new("account", &user);
+    let account = app.account(&user).await?;
+    let mut operation = audit.begin(Category::Security, "auth.login", account).await?;
     let Some(role) = users::role(&user, &password) else {
-        let denied = entry(Category::Security, Actor::anonymous(), "auth.login", account);
-        app.audit.record(denied.with_outcome(Outcome::Denied).with_client(client)).await?;
+        operation.deny().await?;
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "invalid"));
     };
     let mut subject = Subject::user(&user).with_roles([role]);
     if let Some(label) = label {
         subject = subject.with_label(label);
     }
-    let issued = visitor.login(subject).await?;
-    let done = entry(Category::Security, Actor::user(&user), "auth.login", account)
-        .with_outcome(Outcome::Success)
-        .with_client(client)
-        .with_detail("session", issued.session.id().to_string());
-    app.record_done(done).await;
+    let issued = match visitor.login(subject).await {
+        Ok(issued) => issued,
+        Err(error) => return ended(operation, Err(error)).await,
+    };
+    operation.actor(Actor::user(&user));
+    operation.resource(Resource::new("session", issued.session.id().to_string()));
+    if let Err(error) = operation.succeed().await {
+        // Nobody has seen the tokens yet.
+        if let Some(session) = visitor.session() {
+            session.flush().await?;
+        }
+        return Err(error.into());
+    }
     let tokens = Tokens {
         access: &issued.access_token,
         expires_in: issued.expires_in.as_secs(),
@@ -81,33 +89,33 @@ pub(crate) async fn me(principal: Principal) -> impl IntoResponse {
 }
 
 /// `POST /refresh`.
+///
+/// When the rotation is not acknowledged by the log in time, it is answered all the same: a client
+/// that never learns its new token would come back with the old one and be taken for a thief. The
+/// log has begun the entry before, keeps it, and writes it when its store is back.
 pub(crate) async fn refresh(
     State(app): State<App>,
     RequestClient(client): RequestClient,
+    audit: Audit,
     body: Result<Json<Refresh>, JsonRejection>,
 ) -> Result<impl IntoResponse, Failure> {
     let Json(Refresh { refresh_token }) = body?;
+    let token = Resource::new("refresh_token", "");
+    let mut operation = audit.begin(Category::Security, "auth.refresh", token).await?;
     let rotated = match app.web.sessions().rotate(refresh_token.expose(), &client).await {
         Ok(rotated) => rotated,
-        Err(error) if error.is_retryable() => return Err(error.into()),
         Err(error) => {
             // Which session it was, the session's own events tell: `session.refresh_token_reused`.
-            let token = Resource::new("refresh_token", "");
-            let refused = entry(Category::Security, Actor::anonymous(), "auth.refresh", token)
-                .with_outcome(Outcome::Denied)
-                .with_client(client)
-                .with_detail("reason", error.kind().as_str());
-            app.record_done(refused).await;
-            return Err(error.into());
+            operation.detail("reason", error.kind().as_str());
+            return ended(operation, Err(error)).await;
         }
     };
-    let session = Resource::new("session", rotated.session.id().to_string());
-    let actor = Actor::user(rotated.session.user());
-    let done = entry(Category::Security, actor, "auth.refresh", session)
-        .with_outcome(Outcome::Success)
-        .with_client(client)
-        .with_detail("verdict", rotated.verdict.as_str());
-    app.record_done(done).await;
+    operation.resource(Resource::new("session", rotated.session.id().to_string()));
+    operation.actor(Actor::user(rotated.session.user()));
+    operation.detail("verdict", rotated.verdict.as_str());
+    if let Err(error) = operation.succeed().await {
+        tracing::error!(%error, "a rotation is not acknowledged by the audit log yet");
+    }
     let tokens = Tokens {
         access: &rotated.access_token,
         expires_in: rotated.expires_in.as_secs(),
@@ -122,13 +130,13 @@ pub(crate) async fn logout(
     State(app): State<App>,
     principal: Principal,
 ) -> Result<impl IntoResponse, Failure> {
-    let was_alive = app.web.sessions().revoke(&principal.session, RevokeReason::Logout).await?;
     let session = Resource::new("session", principal.session.id().to_string());
-    let entry = principal
-        .entry(Category::Security, "auth.logout", session)
-        .with_outcome(Outcome::Success)
-        .with_detail("was_alive", was_alive);
-    app.record_done(entry).await;
+    let mut operation = principal.begin(Category::Security, "auth.logout", session).await?;
+    let revoked = app.web.sessions().revoke(&principal.session, RevokeReason::Logout).await;
+    if let Ok(was_alive) = revoked {
+        operation.detail("was_alive", was_alive);
+    }
+    ended(operation, revoked).await?;
     Ok((StatusCode::NO_CONTENT, principal.signed_out(&app)?))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use watchdog_audit::{AuditLog, EmbeddedStore, SegmentStore};
+use watchdog_audit::{AuditLog, EmbeddedStore, SegmentStore, SubjectKeySource, SubjectKeys};
 use watchdog_core::KeyRing;
 use watchdog_core::config::Environment;
 use watchdog_health::{CheckSpec, Health, Impact, Probe};
@@ -25,6 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub(crate) struct Backends {
     pub(crate) web: WebSessions,
     pub(crate) audit: AuditLog,
+    pub(crate) subject_keys: Arc<dyn SubjectKeys>,
     pub(crate) objects: Objects,
     pub(crate) health: Health,
     redis: Option<Redis>,
@@ -54,10 +55,16 @@ pub(crate) async fn connect(
         (watchdog_audit::StoreKind::Redis, None) => return Err(without_redis("AUDIT")),
         _ => Arc::new(embedded(&audit.spool_directory)?),
     };
+    // Kept, not derived: so they can be erased.
+    let mut places = SubjectKeySource::new();
+    if let Some(redis) = &redis {
+        places = places.with_redis(redis.clone());
+    }
+    let subject_keys = places.keys(&audit, &keys.encryption)?;
     let audit = AuditLog::builder()
         .with_config(&audit)
         .with_shared_store(store)
-        .with_encryption(&keys.encryption)
+        .with_subject_keys(Arc::clone(&subject_keys))
         .with_archive(objects.clone(), &keys.secret)
         .with_record_timeout(RECORD_TIMEOUT)
         .build()
@@ -90,7 +97,7 @@ pub(crate) async fn connect(
     let sessions = sessions.build()?;
     let health = health(&app.service_name, &sessions, &audit, &objects, &redis, &postgres)?;
     let web = WebSessions::new(sessions, cookie)?;
-    Ok(Backends { web, audit, objects, health, redis, postgres })
+    Ok(Backends { web, audit, subject_keys, objects, health, redis, postgres })
 }
 
 fn sessions<'a>(keys: &'a KeyRing, service: &str) -> watchdog_session::Builder<'a> {

@@ -5,6 +5,8 @@ use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use watchdog_audit::web::Refusal;
+use watchdog_core::audit::Outcome;
 use watchdog_session::web::Rejection;
 
 /// An answer that is no success.
@@ -43,9 +45,31 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// How the audit log calls it.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.0.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Denied,
+            _ => Outcome::Failure,
+        }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         *self.0
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self(Box::new(rejection.into_response()))
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self(Box::new(refusal.into_response()))
     }
 }
 
@@ -57,16 +81,11 @@ impl From<watchdog_session::Error> for Failure {
 
 impl From<watchdog_audit::Error> for Failure {
     fn from(error: watchdog_audit::Error) -> Self {
-        use watchdog_audit::ErrorKind;
-
         tracing::error!(%error, "the audit log refused");
-        match error.kind() {
-            ErrorKind::Misuse => Self::bad_request("invalid"),
-            ErrorKind::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            ErrorKind::Closed => Self::unavailable(),
-            _ if error.is_retryable() => Self::unavailable(),
-            _ => Self::internal(),
+        if error.kind() == watchdog_audit::ErrorKind::Misuse {
+            return Self::bad_request("invalid");
         }
+        Self(Box::new(Refusal::from(error).into_response()))
     }
 }
 

@@ -7,10 +7,10 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::IntoResponse;
-use watchdog_core::audit::{Actor, Category, Resource};
+use watchdog_core::audit::{Category, Resource};
 use watchdog_session::Role;
 
-use crate::app::App;
+use crate::app::{App, ended};
 use crate::failure::Failure;
 use crate::principal::Principal;
 
@@ -26,20 +26,17 @@ pub(crate) async fn put(
 ) -> Result<StatusCode, Failure> {
     let key = key(&name)?;
     let file = Resource::new("file", &name);
-    principal.require(&app, &[Role::ADMIN, Role::ANALYST], "file.written", &file).await?;
-    let content = Bytes::from_request(request, &app).await?;
     // Begun before the change: a process that dies in between leaves an entry that says so.
-    let actor = Actor::user(principal.session.user());
-    let mut operation = app.audit.begin(Category::Application, actor, "file.written", file).await?;
-    operation.client(principal.client.clone());
-    operation.detail("bytes", content.len());
-    match app.objects.put(&key, content).await {
-        Ok(()) => operation.succeed().await?,
-        Err(error) => {
-            operation.fail().await?;
-            return Err(error.into());
-        }
+    let mut operation = principal.begin(Category::Application, "file.written", file).await?;
+    if !principal.has_any_role(&[Role::ADMIN, Role::ANALYST]) {
+        return ended(operation, Err(Failure::forbidden())).await;
+    }
+    let content = match Bytes::from_request(request, &app).await {
+        Ok(content) => content,
+        Err(rejection) => return ended(operation, Err(rejection)).await,
     };
+    operation.detail("bytes", content.len());
+    ended(operation, app.objects.put(&key, content).await).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

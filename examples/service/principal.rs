@@ -3,27 +3,29 @@
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use watchdog_core::audit::{Actor, Category, Client, Entry, Resource};
-use watchdog_core::{Clock as _, SystemClock};
-use watchdog_session::web::{CurrentSession, Rejection, RequestClient};
+use watchdog_audit::Operation;
+use watchdog_audit::web::Audit;
+use watchdog_core::audit::{Category, Client, Resource};
+use watchdog_session::web::{CurrentSession, RequestClient};
 use watchdog_session::{Credential, Role, Session};
 
 use crate::app::App;
 use crate::failure::Failure;
 
-/// A signed-in user and the client that asks.
+/// A signed-in user, the client that asks, and the audit log as this request sees it.
 pub(crate) struct Principal {
     pub(crate) session: Session,
     pub(crate) client: Client,
+    pub(crate) audit: Audit,
 }
 
 impl FromRequestParts<App> for Principal {
-    type Rejection = Rejection;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let CurrentSession(session) = CurrentSession::from_request_parts(parts, app).await?;
         let Ok(RequestClient(client)) = RequestClient::from_request_parts(parts, app).await;
-        Ok(Self { session, client })
+        Ok(Self { session, client, audit: Audit::from_request_parts(parts, app).await? })
     }
 }
 
@@ -33,12 +35,21 @@ impl Principal {
         self.session.roles().first().map_or("none", String::as_str)
     }
 
-    /// An entry for something this user does.
-    pub(crate) fn entry(&self, category: Category, action: &str, resource: Resource) -> Entry {
-        let actor = Actor::user(self.session.user());
-        entry(category, actor, action, resource)
-            .with_client(self.client.clone())
-            .with_detail("session", self.session.id().to_string())
+    /// Whether the user has one of these roles.
+    pub(crate) fn has_any_role(&self, roles: &[Role]) -> bool {
+        watchdog_session::Principal::from(&self.session).has_any_role(roles)
+    }
+
+    /// Begins something this user does. What the log does not take is not done.
+    pub(crate) async fn begin(
+        &self,
+        category: Category,
+        action: &str,
+        resource: Resource,
+    ) -> Result<Operation, Failure> {
+        let mut operation = self.audit.begin(category, action, resource).await?;
+        operation.detail("session", self.session.id().to_string());
+        Ok(operation)
     }
 
     /// What an answer says when this session has ended: to delete the cookie, if that holds it. A
@@ -49,25 +60,4 @@ impl Principal {
             _ => Ok(HeaderMap::new()),
         }
     }
-
-    /// Passes for one of the roles; a refusal is recorded before it is answered.
-    pub(crate) async fn require(
-        &self,
-        app: &App,
-        roles: &[Role],
-        action: &str,
-        resource: &Resource,
-    ) -> Result<(), Failure> {
-        let principal = watchdog_session::Principal::from(&self.session);
-        if principal.has_any_role(roles) {
-            return Ok(());
-        }
-        app.web.sessions().deny(&principal, action, resource.clone(), &self.client).await?;
-        Err(Failure::forbidden())
-    }
-}
-
-/// An entry that happens now.
-pub(crate) fn entry(category: Category, actor: Actor, action: &str, resource: Resource) -> Entry {
-    Entry::new(uuid::Uuid::now_v7(), SystemClock.now(), category, actor, action, resource)
 }

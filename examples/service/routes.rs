@@ -12,17 +12,29 @@ use crate::app::App;
 use crate::files::MAX_FILE_BYTES;
 use crate::{audit, auth, files, page, sessions};
 
+/// May read the audit log and verify it, and change nothing.
+const AUDITOR: Role = Role::named("auditor");
 /// Largest body of a request, in bytes, but for files.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The whole service.
+/// Routes that probes and scrapers read every few seconds.
+const PROBES: [&str; 6] =
+    ["/livez", "/readyz", "/startupz", "/health", "/health/{name}", "/metrics"];
+
+/// The whole service. A test goes through every route that changes something, as this file names
+/// them, and wants an entry for each.
 pub(crate) fn router(app: App) -> Router {
     let details = admins(app.web.sessions().clone());
-    let layer = app.web.layer();
-    let administration = Router::new()
+    let session = app.web.layer();
+    // `refresh` says why it is answered in any case.
+    let audit = app.audit.layer().without_reads_of(PROBES).answering_anyway(["/refresh"]);
+    let reading = Router::new()
         .route("/audit", get(audit::read))
+        .route("/audit/verify", post(audit::verify).get(audit::verify))
+        .route_layer(app.web.require_role([AUDITOR, Role::ADMIN]));
+    let administration = Router::new()
         .route("/audit/archive", post(audit::archive))
-        .route("/audit/verify", post(audit::verify))
+        .route("/audit/erase", post(audit::erase))
         .route_layer(app.web.require_role([Role::ADMIN]));
     // The innermost limit counts.
     let upload = put(files::put).layer(DefaultBodyLimit::max(MAX_FILE_BYTES));
@@ -39,11 +51,14 @@ pub(crate) fn router(app: App) -> Router {
         .route("/session/data", get(sessions::data))
         .route("/session/data/{key}", put(sessions::write).delete(sessions::remove))
         .route("/files/{name}", get(files::read).merge(upload))
+        .merge(reading)
         .merge(administration)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .route("/metrics", get(metrics))
         .merge(watchdog_health::router(app.health.clone(), details))
-        .layer(layer)
+        .layer(session)
+        // Around the one of sessions, which tells it who asks.
+        .layer(audit)
         .with_state(app)
 }
 

@@ -7,10 +7,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use watchdog_core::audit::{Category, Outcome, Resource};
+use watchdog_audit::Operation;
+use watchdog_core::audit::{Category, Resource};
+use watchdog_session::store::MAX_ATTRIBUTE_NAME_BYTES;
 use watchdog_session::{ErrorKind, RevokeReason, SessionId, SessionSummary};
 
-use crate::app::App;
+use crate::app::{App, ended};
 use crate::failure::Failure;
 use crate::principal::Principal;
 
@@ -20,13 +22,14 @@ pub(crate) async fn logout_all(
     principal: Principal,
 ) -> Result<impl IntoResponse, Failure> {
     let user = principal.session.user();
-    let ended =
-        app.web.sessions().revoke_all(user, RevokeReason::Logout, &principal.client).await?;
-    let entry = principal
-        .entry(Category::Security, "auth.logout_all", Resource::new("account", user))
-        .with_outcome(Outcome::Success)
-        .with_detail("sessions", ended);
-    app.record_done(entry).await;
+    let account = app.account(user).await?;
+    let mut operation = principal.begin(Category::Security, "auth.logout_all", account).await?;
+    let revoked =
+        app.web.sessions().revoke_all(user, RevokeReason::Logout, &principal.client).await;
+    if let Ok(sessions) = revoked {
+        operation.detail("sessions", sessions);
+    }
+    ended(operation, revoked).await?;
     Ok((StatusCode::NO_CONTENT, principal.signed_out(&app)?))
 }
 
@@ -50,14 +53,14 @@ pub(crate) async fn end(
 ) -> Result<impl IntoResponse, Failure> {
     let user = principal.session.user();
     let Ok(id) = id.parse::<SessionId>() else { return Err(Failure::not_found()) };
+    let session = Resource::new("session", id.to_string());
+    let operation = principal.begin(Category::Security, "auth.session_ended", session).await?;
     let sessions = app.web.sessions();
-    if !sessions.revoke_by_id(user, id, RevokeReason::User, &principal.client).await? {
-        return Err(Failure::not_found());
-    }
-    let entry = principal
-        .entry(Category::Security, "auth.session_ended", Resource::new("session", id.to_string()))
-        .with_outcome(Outcome::Success);
-    app.record_done(entry).await;
+    let revoked = sessions.revoke_by_id(user, id, RevokeReason::User, &principal.client).await;
+    let revoked = revoked.map_err(Failure::from);
+    let found =
+        revoked.and_then(|was_there| was_there.then_some(()).ok_or_else(Failure::not_found));
+    ended(operation, found).await?;
     let is_this_one = id == principal.session.id();
     let headers = if is_this_one { principal.signed_out(&app)? } else { HeaderMap::new() };
     Ok((StatusCode::NO_CONTENT, headers))
@@ -86,9 +89,9 @@ pub(crate) async fn write(
     body: Result<Json<Value>, JsonRejection>,
 ) -> Result<StatusCode, Failure> {
     let Json(value) = body?;
+    let operation = touch(&principal, "session_data.written", &key).await?;
     let written = app.web.sessions().insert(&principal.session, &key, &value).await;
-    written.map_err(out_of_bounds)?;
-    app.record_done(about(&principal, "session_data.written", &key)).await;
+    ended(operation, written.map_err(out_of_bounds)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -98,9 +101,9 @@ pub(crate) async fn remove(
     principal: Principal,
     Path(key): Path<String>,
 ) -> Result<StatusCode, Failure> {
+    let operation = touch(&principal, "session_data.removed", &key).await?;
     let removed = app.web.sessions().remove(&principal.session, &key).await;
-    removed.map_err(out_of_bounds)?;
-    app.record_done(about(&principal, "session_data.removed", &key)).await;
+    ended(operation, removed.map_err(out_of_bounds)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -124,10 +127,13 @@ fn device(session: &SessionSummary, current: SessionId) -> Value {
     })
 }
 
-/// Which key was touched, and never what stood or stands in it.
-fn about(principal: &Principal, action: &str, key: &str) -> watchdog_core::audit::Entry {
+/// Begins a change of an attribute: which key is touched, and never what stood or stands in it.
+async fn touch(principal: &Principal, action: &str, key: &str) -> Result<Operation, Failure> {
+    if key.len() > MAX_ATTRIBUTE_NAME_BYTES {
+        return Err(Failure::bad_request("out_of_bounds"));
+    }
     let resource = Resource::new("session_data", key);
-    principal.entry(Category::Application, action, resource).with_outcome(Outcome::Success)
+    principal.begin(Category::Application, action, resource).await
 }
 
 /// A key or value out of bounds, or one too many, is the caller's mistake.

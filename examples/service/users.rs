@@ -2,7 +2,8 @@
 
 use watchdog_core::Secret;
 
-const USERS: [(&str, &str); 3] = [("alice", "admin"), ("bob", "analyst"), ("carol", "viewer")];
+const USERS: [(&str, &str); 4] =
+    [("alice", "admin"), ("bob", "analyst"), ("carol", "viewer"), ("dora", "auditor")];
 
 /// The role of a user who knows the password, which is the user's name and `-password`.
 ///

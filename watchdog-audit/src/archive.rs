@@ -15,6 +15,7 @@ use crate::manifest::ArchivedObject;
 use crate::segment::SegmentId;
 use crate::signing::Signer;
 use crate::tlog::{Log, Tiling};
+use crate::writer_id::WriterId;
 
 const PREFIX: &str = "audit/v1";
 const OBJECTS: &str = "audit/v1/category=";
@@ -97,14 +98,26 @@ impl Archive {
     /// Reads the manifests that came since the last time.
     pub(crate) async fn refreshed(&self) -> Result<Arc<Chain>> {
         let mut chain = self.chain.lock().await;
+        self.refresh(&mut chain).await?;
+        Ok(Arc::clone(&chain))
+    }
+
+    async fn refresh(&self, chain: &mut Arc<Chain>) -> Result<()> {
         let after = chain.head().map(|head| manifest_key(head.number));
         for key in self.keys(MANIFESTS, after).await? {
             let object = self.manifest(&key).await?.ok_or_else(|| {
                 Error::corrupt(format_args!("manifest {key} is listed and not there"))
             })?;
-            Arc::make_mut(&mut chain).extend(&key, &object, &self.signer).map_err(unsound)?;
+            Arc::make_mut(chain).extend(&key, &object, &self.signer).map_err(unsound)?;
         }
-        Ok(Arc::clone(&chain))
+        Ok(())
+    }
+
+    /// The last archived number of a writer, by the manifests there are now.
+    pub(crate) async fn high_water(&self, writer: &WriterId) -> Result<u64> {
+        let mut chain = self.chain.lock().await;
+        self.refresh(&mut chain).await?;
+        Ok(chain.high_water(writer))
     }
 
     /// Adds a manifest this process has committed.

@@ -77,8 +77,8 @@ impl Chain {
     }
 
     /// The manifests from the first one on.
-    pub(crate) fn manifests(&self) -> impl DoubleEndedIterator<Item = &Manifest> {
-        self.manifests.iter().map(AsRef::as_ref)
+    pub(crate) fn manifests(&self) -> &Pages<Arc<Manifest>> {
+        &self.manifests
     }
 
     /// The manifest with a number.

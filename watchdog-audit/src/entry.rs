@@ -154,6 +154,16 @@ impl Line {
         self
     }
 
+    /// Puts the personal fields back in the place of what they were sealed to.
+    #[cfg(feature = "objects")]
+    pub(crate) fn with_opened(mut self, personal: Personal) -> Self {
+        self.actor.id = Some(personal.actor);
+        self.client = personal.client;
+        self.details = personal.details;
+        self.sealed = None;
+        self
+    }
+
     /// The bytes of the line, without a newline.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let bytes = serde_json::to_vec(self).map_err(|error| {

@@ -20,12 +20,15 @@ const MAGIC: &[u8; 4] = b"WDAF";
 const VERSION: u8 = 1;
 /// Lines as they are; other codecs may follow.
 const CODEC_RAW: u8 = 0;
+/// Lines as they are, restored from an archive: of any writer and number.
+const CODEC_RESTORED: u8 = 1;
 const HEADER_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 16;
 
 /// Entries of one writer with consecutive numbers, in lines of JSON, each ended by a newline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    is_restored: bool,
     writer: WriterId,
     first: u64,
     count: u16,
@@ -37,7 +40,19 @@ pub struct Frame {
 impl Frame {
     /// An empty frame of a writer whose first entry will have the number `first`.
     pub fn new(writer: WriterId, first: u64) -> Self {
-        Self { writer, first, count: 0, span: (i64::MAX, i64::MIN), payload: Vec::new() }
+        let span = (i64::MAX, i64::MIN);
+        Self { is_restored: false, writer, first, count: 0, span, payload: Vec::new() }
+    }
+
+    /// An empty frame for lines that come back from an archive, whoever wrote them. Its writer and
+    /// numbers are those of the restore; it is queried and never archived again.
+    pub fn restored(writer: WriterId, first: u64) -> Self {
+        Self { is_restored: true, ..Self::new(writer, first) }
+    }
+
+    /// Whether its lines come back from an archive.
+    pub fn is_restored(&self) -> bool {
+        self.is_restored
     }
 
     /// Adds a line, recorded at `millis`.
@@ -85,6 +100,11 @@ impl Frame {
         u64::from(self.count)
     }
 
+    /// When its oldest entry was recorded, in milliseconds since 1970.
+    pub(crate) fn oldest(&self) -> i64 {
+        self.span.0
+    }
+
     /// The lines, without their newlines.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.payload.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1])
@@ -108,7 +128,8 @@ impl Frame {
     fn header(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.payload.len());
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[VERSION, CODEC_RAW]);
+        let codec = if self.is_restored { CODEC_RESTORED } else { CODEC_RAW };
+        bytes.extend_from_slice(&[VERSION, codec]);
         bytes.extend_from_slice(&self.count.to_be_bytes());
         bytes.extend_from_slice(self.writer.as_bytes());
         bytes.extend_from_slice(&self.first.to_be_bytes());
@@ -137,7 +158,7 @@ impl Frame {
             return Err(Error::corrupt("frame does not begin as a frame"));
         }
         let [version, codec] = fields.take();
-        if (version, codec) != (VERSION, CODEC_RAW) {
+        if version != VERSION || ![CODEC_RAW, CODEC_RESTORED].contains(&codec) {
             return Err(Error::corrupt(format_args!(
                 "frame has the unknown version {version} or codec {codec}"
             )));
@@ -156,7 +177,8 @@ impl Frame {
             return Err(Error::corrupt("frame does not match its checksum"));
         }
         let span = (begin, begin.saturating_add(i64::from(width)));
-        let frame = Self { writer, first, count, span, payload: payload.to_vec() };
+        let is_restored = codec == CODEC_RESTORED;
+        let frame = Self { is_restored, writer, first, count, span, payload: payload.to_vec() };
         frame.check_lines()?;
         Ok(frame)
     }
@@ -175,7 +197,7 @@ impl Frame {
         }
         for (line, sequence) in self.lines().zip(self.first..) {
             let line = Line::decode(line)?;
-            if (line.writer, line.sequence) != (self.writer, sequence) {
+            if !self.is_restored && (line.writer, line.sequence) != (self.writer, sequence) {
                 return Err(Error::corrupt(format_args!(
                     "frame holds entry {} of {} in the place of entry {sequence} of {}",
                     line.sequence, line.writer, self.writer

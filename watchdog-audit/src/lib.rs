@@ -117,12 +117,16 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
+mod archiving;
+#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
 mod copy;
 mod entry;
 mod error;
+#[cfg(feature = "objects")]
+mod export;
 #[cfg(feature = "objects")]
 mod fault;
 pub mod format;
@@ -134,6 +138,7 @@ mod live;
 mod log;
 #[cfg(feature = "objects")]
 mod manifest;
+pub mod mapping;
 #[cfg(feature = "objects")]
 mod merkle;
 mod operation;
@@ -145,15 +150,21 @@ mod personal;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod progress;
+#[cfg(feature = "objects")]
+mod proof;
 mod query;
+mod reader;
 mod receipt;
 mod recent;
 mod replay;
+#[cfg(feature = "objects")]
+mod restore;
 #[cfg(feature = "objects")]
 mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
 mod signing;
+mod spool;
 mod store;
 pub mod subjects;
 mod telemetry;
@@ -163,13 +174,16 @@ pub mod testing;
 mod tlog;
 #[cfg(feature = "objects")]
 mod verify;
+#[cfg(feature = "axum")]
+pub mod web;
 mod writer_id;
+#[cfg(feature = "objects")]
+mod zone;
 
 #[cfg(feature = "objects")]
 pub use archived::{ArchivePlace, ArchiveRange, ArchiveWalk, ArchivedBatch, ArchivedLine};
 #[cfg(feature = "objects")]
 pub use archiver::{Archived, Archiver, Moment, Observer, Step};
-#[cfg(feature = "objects")]
 pub use config::{
     ArchiveRetention, AuditConfig, Durability, FullQueue, LifecycleConfig, MirrorLevel, OnFull,
     StoreKind, SubjectKeyPlace,
@@ -178,6 +192,8 @@ pub use config::{
 pub use copy::{Copied, PostgresCopy};
 pub use entry::{MAX_DETAIL_DEPTH, MAX_LINE_BYTES, Record};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "objects")]
+pub use export::{EXPORT_BATCH, ExportForm, Exported};
 #[cfg(feature = "objects")]
 pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
@@ -189,14 +205,20 @@ pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHea
 pub use operation::Operation;
 pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};
+#[cfg(feature = "objects")]
+pub use proof::{ConsistencyProof, EntryName, InclusionProof};
 pub use query::{Cursor, MAX_PAGE, Order, Page, Query};
+pub use reader::{AuditReader, READ_ACTION, READER_ROLES, Reader};
 pub use receipt::Receipt;
 pub use recent::REMEMBERED_ENTRIES;
 pub use replay::REPLAY_BYTES;
 #[cfg(feature = "objects")]
+pub use restore::Restored;
+#[cfg(feature = "objects")]
 pub use rotation::KeyRotation;
 #[cfg(feature = "objects")]
 pub use signing::PublicKey;
+pub use spool::{SpoolFile, SpoolFiles, SpoolStatus};
 #[cfg(feature = "embedded")]
 pub use store::EmbeddedStore;
 #[cfg(feature = "redis")]
@@ -204,6 +226,8 @@ pub use store::RedisStore;
 pub use store::SegmentStore;
 #[cfg(feature = "embedded")]
 pub use subjects::EmbeddedVault;
+#[cfg(feature = "postgres")]
+pub use subjects::PostgresVault;
 #[cfg(feature = "redis")]
 pub use subjects::RedisVault;
 pub use subjects::{
@@ -215,3 +239,5 @@ pub use tlog::Checkpoint;
 #[cfg(feature = "objects")]
 pub use verify::{Verification, VerifyOptions};
 pub use writer_id::WriterId;
+#[cfg(feature = "objects")]
+pub use zone::{BloomFilter, MAX_FILTER_BYTES, ZoneMap};

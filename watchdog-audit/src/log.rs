@@ -1,11 +1,26 @@
 //! The façade: what an application records with, archives, verifies and queries.
 
+mod adoption;
 mod builder;
 #[cfg(all(feature = "objects", feature = "postgres"))]
 mod copy;
+mod delivery;
+mod dropped;
+mod guarded;
+mod keeper;
 mod loss;
+mod policy;
+#[cfg(feature = "objects")]
+mod proofs;
+mod pump;
+mod queue;
+mod shared;
 mod sink;
+mod sources;
+mod spooling;
 mod tend;
+mod verdict;
+mod watermark;
 mod writer;
 
 use std::fmt;
@@ -13,18 +28,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{self, OwnedPermit, error::TrySendError};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use uuid::Uuid;
 use watchdog_core::Clock;
-use watchdog_core::audit::{Actor, Category, Entry, Resource};
+use watchdog_core::audit::Entry;
 
 #[cfg(feature = "objects")]
 use crate::archiver::{Archived, Archiver};
+use crate::config::FullQueue;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operation::Operation;
 use crate::personal::SubjectKeys;
 use crate::receipt::Receipt;
 use crate::store::SegmentStore;
@@ -33,9 +46,9 @@ use crate::verify::Verification;
 use crate::writer_id::WriterId;
 
 pub use builder::AuditLogBuilder;
+use shared::Shared;
 pub use sink::AuditHealth;
 pub(crate) use writer::Job;
-use writer::{Shared, closed};
 
 /// Entries that wait for a batch at most; a caller that finds the queue full waits.
 pub const QUEUE_ENTRIES: usize = 8192;
@@ -57,8 +70,10 @@ pub(crate) struct Inner {
     record_timeout: Duration,
     is_enabled: bool,
     writer: WriterId,
+    full_queue: FullQueue,
+    fail_closed: bool,
     #[cfg(feature = "objects")]
-    archiver: Option<Archiver>,
+    archiver: Option<Arc<Archiver>>,
     #[cfg(feature = "objects")]
     retention: crate::config::ArchiveRetention,
     #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -66,6 +81,7 @@ pub(crate) struct Inner {
     /// Set when nothing is archived: the life a segment is given when it is sealed.
     unarchived_ttl: Option<Duration>,
     limits: crate::segment::SegmentLimits,
+    reader_roles: Vec<String>,
     tasks: Tasks,
 }
 
@@ -76,6 +92,22 @@ struct Tasks {
     tend: Mutex<Option<JoinHandle<()>>>,
     #[cfg(all(feature = "objects", feature = "postgres"))]
     copy: Mutex<Option<JoinHandle<()>>>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Tasks {
+    fn stop(task: &Mutex<Option<JoinHandle<()>>>) {
+        if let Some(task) = task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Tasks {
+    /// The keeper holds the spool; the directory is left to the next process.
+    fn drop(&mut self) {
+        Self::stop(&self.keeper);
+    }
 }
 
 impl fmt::Debug for AuditLog {
@@ -93,7 +125,7 @@ impl AuditLog {
         AuditLogBuilder::default()
     }
 
-    /// Records an entry and waits until the store has acknowledged it.
+    /// Records an entry and waits until it is as durable as [`Durability`](crate::Durability) asks.
     ///
     /// From the first poll on, dropping the future does not drop the entry. An entry with the id
     /// of one of the last [`REMEMBERED_ENTRIES`](crate::REMEMBERED_ENTRIES) that this process
@@ -102,43 +134,17 @@ impl AuditLog {
     /// # Errors
     ///
     /// [`ErrorKind::NotAcknowledged`] when the store does not answer in time: the entry is kept
-    /// and written when the store is back. [`ErrorKind::Saturated`] when the queue stayed full and
-    /// the entry was not taken. [`ErrorKind::TooLarge`] over 64 KiB, [`ErrorKind::Misuse`] for a detail nested
+    /// and written when the store is back; so with too few replicas, with the durability
+    /// `replicated`. [`ErrorKind::Saturated`] when the queue stayed full and the entry was not taken;
+    /// [`FullQueue`](crate::FullQueue) may say that it is dropped instead: then its receipt says so. [`ErrorKind::TooLarge`] over 64 KiB, [`ErrorKind::Misuse`] for a detail nested
     /// deeper than [`MAX_DETAIL_DEPTH`](crate::MAX_DETAIL_DEPTH), [`ErrorKind::Closed`] after
     /// [`shutdown`](Self::shutdown).
     pub async fn record(&self, entry: Entry) -> Result<Receipt> {
         if !self.inner.is_enabled {
             return Ok(self.unstored());
         }
-        let (ack, answer) = oneshot::channel();
-        self.enqueue(Job { entry, ack: Some(ack) })?;
-        self.wait(answer).await
-    }
-
-    /// Begins an operation and keeps a place in the queue for its entry.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Saturated`] when the queue stays full, [`ErrorKind::Closed`] after
-    /// [`shutdown`](Self::shutdown).
-    pub async fn begin(
-        &self,
-        category: Category,
-        actor: Actor,
-        action: impl Into<String>,
-        resource: Resource,
-    ) -> Result<Operation> {
-        let now = self.inner.clock.now();
-        let entry = Entry::new(Uuid::now_v7(), now, category, actor, action, resource);
-        if !self.inner.is_enabled {
-            return Ok(Operation::new(self.clone(), entry, None));
-        }
-        let place = self.inner.queue.clone().reserve_owned();
-        match timeout(self.inner.record_timeout, place).await {
-            Ok(Ok(permit)) => Ok(Operation::new(self.clone(), entry, Some(permit))),
-            Ok(Err(_)) => Err(closed()),
-            Err(_) => Err(saturated()),
-        }
+        let on_full = self.inner.full_queue.of(entry.category);
+        self.record_or(entry, on_full).await
     }
 
     /// The id this process writes under.
@@ -159,7 +165,9 @@ impl AuditLog {
     /// and does not end within ten seconds, else as of store and bucket. Calling again resumes.
     #[cfg(feature = "objects")]
     pub async fn seal_and_archive(&self) -> Result<Archived> {
-        self.archiver()?.run_now().await
+        let archived = self.archiver()?.run_now().await;
+        self.inner.shared.keep.notify_one();
+        archived
     }
 
     /// Checks the whole archive and what the store holds; names the first thing that does not fit.
@@ -185,7 +193,7 @@ impl AuditLog {
     pub fn archiver(&self) -> Result<&Archiver> {
         self.inner
             .archiver
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| Error::new(ErrorKind::Misuse, "the audit log has no archive"))
     }
 
@@ -196,15 +204,12 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotAcknowledged`] when entries are left at the deadline; they are lost, and the
-    /// error says how many.
+    /// [`ErrorKind::NotAcknowledged`] when entries are left at the deadline that are in no spool;
+    /// they are lost, and the error says how many.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         self.inner.shared.closing.notify_one();
         let tasks = &self.inner.tasks;
-        let tend = tasks.tend.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(tend) = tend {
-            tend.abort();
-        }
+        Tasks::stop(&tasks.tend);
         #[cfg(all(feature = "objects", feature = "postgres"))]
         self.stop_copying();
         let begun = tokio::time::Instant::now();
@@ -218,6 +223,9 @@ impl AuditLog {
                 task.abort();
             }
             *writer = None;
+            // What the spool holds is left to the next process.
+            Tasks::stop(&tasks.keeper);
+            self.inner.shared.set_spool(None);
             if is_over.is_ok() {
                 return Ok(());
             }
@@ -237,70 +245,6 @@ impl AuditLog {
         )
     }
 
-    fn enqueue(&self, job: Job) -> Result<()> {
-        self.inner.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        match self.inner.queue.try_send(job) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Closed(_)) => {
-                self.inner.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-                Err(closed())
-            }
-            Err(TrySendError::Full(job)) => {
-                // A task of its own waits for a place: the caller's future may be dropped.
-                let inner = Arc::clone(&self.inner);
-                tokio::spawn(async move {
-                    let refused = match timeout(inner.record_timeout, inner.queue.reserve()).await {
-                        Ok(Ok(permit)) => return permit.send(job),
-                        Ok(Err(_)) => closed(),
-                        Err(_) => saturated(),
-                    };
-                    inner.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-                    if let Some(ack) = job.ack {
-                        let _ = ack.send(Err(refused));
-                    }
-                });
-                Ok(())
-            }
-        }
-    }
-
-    pub(crate) async fn record_with(
-        &self,
-        entry: Entry,
-        permit: OwnedPermit<Job>,
-    ) -> Result<Receipt> {
-        let (ack, answer) = oneshot::channel();
-        self.inner.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        permit.send(Job { entry, ack: Some(ack) });
-        self.wait(answer).await
-    }
-
-    pub(crate) fn record_unwatched(&self, entry: Entry, permit: OwnedPermit<Job>) {
-        self.inner.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        permit.send(Job { entry, ack: None });
-    }
-
-    pub(crate) fn unstored(&self) -> Receipt {
-        Receipt { writer: self.inner.writer, sequence: 0, partition: 0 }
-    }
-
-    async fn wait(&self, answer: oneshot::Receiver<Result<Receipt>>) -> Result<Receipt> {
-        // A place in the queue and the acknowledgement may each take the whole time.
-        let limit = self.inner.record_timeout * 2;
-        match timeout(limit, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(closed()),
-            Err(_) => Err(Error::new(
-                ErrorKind::NotAcknowledged,
-                format_args!(
-                    "the store did not acknowledge an entry within {} ms; it is kept and written \
-                     when the store is back",
-                    limit.as_millis()
-                ),
-            )),
-        }
-    }
-
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
@@ -315,6 +259,15 @@ impl Inner {
         self.clock.as_ref()
     }
 
+    #[cfg(feature = "objects")]
+    pub(crate) fn limits(&self) -> crate::segment::SegmentLimits {
+        self.limits
+    }
+
+    pub(crate) fn reader_roles(&self) -> &[String] {
+        &self.reader_roles
+    }
+
     pub(crate) fn keys(&self) -> Option<&dyn SubjectKeys> {
         self.keys.as_deref()
     }
@@ -326,10 +279,6 @@ impl Inner {
 
     #[cfg(feature = "objects")]
     pub(crate) fn archive(&self) -> Option<&crate::archive::Archive> {
-        self.archiver.as_ref().map(Archiver::archive)
+        self.archiver.as_deref().map(Archiver::archive)
     }
-}
-
-fn saturated() -> Error {
-    Error::new(ErrorKind::Saturated, "the queue of the audit log stayed full")
 }

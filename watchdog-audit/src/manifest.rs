@@ -13,6 +13,7 @@ use crate::rotation::KeyRotation;
 use crate::segment::{ManifestRef, SegmentId, WriterRange};
 use crate::signing::{PublicKey, Signer};
 use crate::writer_id::WriterId;
+use crate::zone::ZoneMap;
 
 /// What the field `format` of a manifest says.
 pub const MANIFEST_FORMAT: &str = "watchdog-audit-manifest/v1";
@@ -105,6 +106,8 @@ pub struct ArchivedObject {
     pub recorded: TimeRange,
     /// The earliest and the latest `occurred_at`.
     pub occurred: TimeRange,
+    /// What it may hold, for queries.
+    pub zone: ZoneMap,
 }
 
 /// The earliest and the latest of some instants.
@@ -226,6 +229,7 @@ mod tests {
                 root: "11".repeat(32),
                 recorded: TimeRange::at(Timestamp::UNIX_EPOCH),
                 occurred: TimeRange::at(Timestamp::UNIX_EPOCH),
+                zone: ZoneMap::default(),
             }],
             tree: TreeHead::empty(),
             key: signer.public_key().id(),

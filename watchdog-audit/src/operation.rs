@@ -1,7 +1,7 @@
 //! An operation that is recorded when it ends, whichever way it ends.
 
 use tokio::sync::mpsc::OwnedPermit;
-use watchdog_core::audit::{Client, Entry, Outcome};
+use watchdog_core::audit::{Actor, Client, Entry, Outcome, Resource};
 
 use crate::error::Result;
 use crate::log::{AuditLog, Job};
@@ -26,10 +26,38 @@ impl Operation {
         Self { log, entry: Some(entry), permit }
     }
 
+    /// What is going to be recorded. `None` when the log is switched off.
+    #[cfg(feature = "axum")]
+    pub(crate) fn entry_mut(&mut self) -> Option<&mut Entry> {
+        self.entry.as_mut()
+    }
+
+    /// Ends it without waiting for the store.
+    #[cfg(feature = "axum")]
+    pub(crate) fn end_unwatched(mut self, outcome: Outcome) {
+        if let (Some(entry), Some(permit)) = (self.entry.take(), self.permit.take()) {
+            self.log.record_unwatched(entry.with_outcome(outcome), permit);
+        }
+    }
+
     /// Adds a detail.
     pub fn detail(&mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) {
         if let Some(entry) = &mut self.entry {
             entry.details.insert(name.into(), value.into());
+        }
+    }
+
+    /// Sets who did it, where that is known only now.
+    pub fn actor(&mut self, actor: Actor) {
+        if let Some(entry) = &mut self.entry {
+            entry.actor = actor;
+        }
+    }
+
+    /// Sets what it was done to, where that is known only now.
+    pub fn resource(&mut self, resource: Resource) {
+        if let Some(entry) = &mut self.entry {
+            entry.resource = resource;
         }
     }
 
@@ -67,7 +95,12 @@ impl Operation {
         self.end(Outcome::Denied).await
     }
 
-    async fn end(mut self, outcome: Outcome) -> Result<Receipt> {
+    /// It ended so.
+    ///
+    /// # Errors
+    ///
+    /// As of [`AuditLog::record`].
+    pub async fn end(mut self, outcome: Outcome) -> Result<Receipt> {
         let entry = self.entry.take().map(|entry| entry.with_outcome(outcome));
         match (entry, self.permit.take()) {
             (Some(entry), Some(permit)) => self.log.record_with(entry, permit).await,

@@ -16,6 +16,7 @@ use crate::merkle::{Tree, sha256};
 use crate::segment::{SegmentId, WriterRange};
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
+use crate::zone::ZoneBuilder;
 
 /// One object to be written.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ struct Open {
     entries: u64,
     recorded: TimeRange,
     occurred: TimeRange,
+    zone: ZoneBuilder,
 }
 
 /// Sorts the lines of a segment that no manifest covers into objects by category and day.
@@ -60,6 +62,11 @@ pub(crate) fn pack_segment(
     let mut packed = PackedSegment::default();
     let mut open: BTreeMap<(Category, String), Open> = BTreeMap::new();
     for frame in frames {
+        if frame.is_restored() {
+            // They are in the archive they come from.
+            packed.repeated += frame.count();
+            continue;
+        }
         for bytes in frame.lines() {
             let line = Line::decode(bytes)?;
             let before = packed.writers.get(&line.writer).map_or(0, |range| range.last);
@@ -76,6 +83,7 @@ pub(crate) fn pack_segment(
                     entries: 0,
                     recorded: TimeRange::at(line.recorded_at),
                     occurred: TimeRange::at(line.occurred_at),
+                    zone: ZoneBuilder::default(),
                 });
             object.lines.extend_from_slice(bytes);
             object.lines.push(b'\n');
@@ -84,6 +92,7 @@ pub(crate) fn pack_segment(
             object.entries += 1;
             object.recorded = object.recorded.including(line.recorded_at);
             object.occurred = object.occurred.including(line.occurred_at);
+            object.zone.push(&line);
         }
     }
     for ((category, date), object) in open {
@@ -134,6 +143,7 @@ fn close(segment: SegmentId, category: Category, date: &str, object: Open) -> Re
         root: hex::encode(&object.tree.root()),
         recorded: object.recorded,
         occurred: object.occurred,
+        zone: object.zone.finish(),
     };
     Ok(PackedObject { meta, content, leaves: object.leaves })
 }

@@ -1,5 +1,7 @@
 //! A list that only grows at its end, cheap to copy: copies share all but the page that changes.
 
+use std::iter::FlatMap;
+use std::slice;
 use std::sync::Arc;
 
 const PAGE: usize = 512;
@@ -36,8 +38,24 @@ impl<T> Pages<T> {
         self.pages.last()?.last()
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+    pub(crate) fn iter(&self) -> Iter<'_, T> {
         self.pages.iter().flat_map(|page| page.iter())
+    }
+}
+
+/// The values of a list, in order.
+pub(crate) type Iter<'a, T> = FlatMap<
+    slice::Iter<'a, Arc<Vec<T>>>,
+    slice::Iter<'a, T>,
+    fn(&'a Arc<Vec<T>>) -> slice::Iter<'a, T>,
+>;
+
+impl<'a, T> IntoIterator for &'a Pages<T> {
+    type Item = &'a T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
     }
 }
 

@@ -1,22 +1,21 @@
 //! Queries over what waits in the store and what is archived, as one ordered list.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+mod best;
+mod cursor;
+mod filter;
+mod run;
+#[cfg(feature = "objects")]
+mod scan;
 
 use watchdog_core::Timestamp;
-use watchdog_core::audit::Actor;
+use watchdog_core::audit::{Actor, Category, Outcome, Resource};
+
+use crate::entry::Record;
 
 #[cfg(feature = "objects")]
-use crate::chain::{Chain, FaultKind};
-use crate::entry::{Line, Record};
-use crate::error::{Error, ErrorKind, Result};
-use crate::live;
-use crate::log::AuditLog;
-#[cfg(feature = "objects")]
-use crate::manifest::{ArchivedObject, TimeRange};
-use crate::personal::SubjectHandle;
-use crate::writer_id::WriterId;
+pub(crate) use best::Hit;
+pub use cursor::Cursor;
+pub(crate) use filter::Filter;
 
 /// Most records of one page.
 pub const MAX_PAGE: usize = 1000;
@@ -24,16 +23,20 @@ pub const MAX_PAGE: usize = 1000;
 /// What to look for. Everything set must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    actor: Option<Actor>,
-    action: Option<String>,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-    limit: usize,
-    cursor: Option<Cursor>,
-    order: Order,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) action: Option<String>,
+    pub(crate) resource: Option<(String, Option<String>)>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) categories: Vec<Category>,
+    pub(crate) request: Option<String>,
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
+    pub(crate) limit: usize,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) order: Order,
 }
 
-/// In which order records come, by when they occurred.
+/// In which order records come, by when they occurred; then by writer and sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// The newest first.
@@ -48,6 +51,10 @@ impl Default for Query {
         Self {
             actor: None,
             action: None,
+            resource: None,
+            outcome: None,
+            categories: Vec::new(),
+            request: None,
             from: None,
             to: None,
             limit: 100,
@@ -74,6 +81,41 @@ impl Query {
     #[must_use]
     pub fn with_action(mut self, action: impl Into<String>) -> Self {
         self.action = Some(action.into());
+        self
+    }
+
+    /// Only what was done to this resource.
+    #[must_use]
+    pub fn with_resource(mut self, resource: Resource) -> Self {
+        self.resource = Some((resource.kind, Some(resource.id)));
+        self
+    }
+
+    /// Only what was done to resources of this kind.
+    #[must_use]
+    pub fn with_resource_kind(mut self, kind: impl Into<String>) -> Self {
+        self.resource = Some((kind.into(), None));
+        self
+    }
+
+    /// Only what ended like this.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = Some(outcome);
+        self
+    }
+
+    /// Only this category; called again, either.
+    #[must_use]
+    pub fn with_category(mut self, category: Category) -> Self {
+        self.categories.push(category);
+        self
+    }
+
+    /// Only what belongs to this request.
+    #[must_use]
+    pub fn with_request_id(mut self, request: impl Into<String>) -> Self {
+        self.request = Some(request.into());
         self
     }
 
@@ -111,77 +153,6 @@ impl Query {
         self.order = order;
         self
     }
-
-    fn takes(&self, line: &Line, handles: &[SubjectHandle]) -> bool {
-        self.action.as_ref().is_none_or(|action| *action == line.action)
-            && self.from.is_none_or(|from| line.occurred_at >= from)
-            && self.to.is_none_or(|to| line.occurred_at < to)
-            && self.actor.as_ref().is_none_or(|actor| {
-                let is_plain = line.actor.kind == actor.kind
-                    && line.actor.id.as_ref().is_some_and(|id| *id == actor.id);
-                let sealed = line.sealed.as_ref();
-                is_plain || sealed.is_some_and(|sealed| handles.contains(&sealed.subject))
-            })
-            && self.cursor.is_none_or(|cursor| self.is_before(cursor, Cursor::of(line)))
-    }
-
-    /// Whether `a` comes before `b` in the order of this query.
-    fn is_before(&self, a: Cursor, b: Cursor) -> bool {
-        match self.order {
-            Order::NewestFirst => a > b,
-            Order::OldestFirst => a < b,
-        }
-    }
-
-    #[cfg(feature = "objects")]
-    fn may_be_in(&self, range: TimeRange) -> bool {
-        let cursor = self.cursor.map(|cursor| cursor.occurred_at);
-        let (from, to) = match self.order {
-            Order::NewestFirst => (self.from, cursor),
-            Order::OldestFirst => (self.from.max(cursor), None),
-        };
-        from.is_none_or(|from| range.to >= from)
-            && to.is_none_or(|to| range.from <= to)
-            && self.to.is_none_or(|to| range.from < to)
-    }
-}
-
-/// Where a page ended: opaque text, to be handed back with the same query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor {
-    occurred_at: Timestamp,
-    writer: WriterId,
-    sequence: u64,
-}
-
-impl Cursor {
-    fn of(line: &Line) -> Self {
-        Self { occurred_at: line.occurred_at, writer: line.writer, sequence: line.sequence }
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.occurred_at.as_nanosecond(), self.writer, self.sequence)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let parse = || {
-            let mut parts = text.split('.');
-            let nanos = parts.next()?.parse().ok()?;
-            let cursor = Self {
-                occurred_at: Timestamp::from_nanosecond(nanos).ok()?,
-                writer: parts.next()?.parse().ok()?,
-                sequence: parts.next()?.parse().ok()?,
-            };
-            parts.next().is_none().then_some(cursor)
-        };
-        parse().ok_or_else(|| Error::new(ErrorKind::Misuse, "not a cursor of this log"))
-    }
 }
 
 /// One page of records.
@@ -197,136 +168,4 @@ pub struct Page {
     pub objects_total: u64,
     /// Objects that could hold more and are not in the bucket: expired there, or deleted.
     pub objects_missing: u64,
-}
-
-/// The best lines so far: as many as the page takes, and one more to know whether there is a next.
-struct Best<'a> {
-    query: &'a Query,
-    handles: Vec<SubjectHandle>,
-    lines: BTreeMap<Cursor, Line>,
-}
-
-impl Best<'_> {
-    fn offer(&mut self, line: Line) {
-        if !self.query.takes(&line, &self.handles) {
-            return;
-        }
-        self.lines.insert(Cursor::of(&line), line);
-        if self.lines.len() > self.query.limit + 1 {
-            match self.query.order {
-                Order::NewestFirst => self.lines.pop_first(),
-                Order::OldestFirst => self.lines.pop_last(),
-            };
-        }
-    }
-
-    /// Whether nothing of this range can come into the page any more.
-    #[cfg(feature = "objects")]
-    fn is_settled_before(&self, range: TimeRange) -> bool {
-        if self.lines.len() <= self.query.limit {
-            return false;
-        }
-        match self.query.order {
-            Order::NewestFirst => {
-                self.lines.first_key_value().is_some_and(|(worst, _)| worst.occurred_at > range.to)
-            }
-            Order::OldestFirst => {
-                self.lines.last_key_value().is_some_and(|(worst, _)| worst.occurred_at < range.from)
-            }
-        }
-    }
-}
-
-impl AuditLog {
-    /// One page of the records a query asks for: what waits in the store and what is archived,
-    /// each record once. Holds at most a page and one object in memory.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Corrupt`] when an object of the archive is not what was archived, else as of
-    /// store and bucket.
-    pub async fn query(&self, query: &Query) -> Result<Page> {
-        let inner = self.inner();
-        let handles = match (&query.actor, inner.keys()) {
-            (Some(actor), Some(keys)) => keys.handles(actor).await?,
-            _ => Vec::new(),
-        };
-        let mut best = Best { query, handles, lines: BTreeMap::new() };
-        // The store first: what is archived in between is then found in the archive, once.
-        for partition in 0..inner.store().partitions() {
-            let waiting = live::list(inner.store(), partition).await?.segments;
-            let unarchived = live::list_unarchived(inner.store(), partition).await?;
-            for segment in waiting.into_iter().map(|(segment, _)| segment).chain(unarchived) {
-                live::read(inner.store(), segment, |_, frame| {
-                    // A frame that was read has lines that decode.
-                    frame.lines().filter_map(|line| Line::decode(line).ok()).for_each(|line| {
-                        best.offer(line);
-                    });
-                })
-                .await?;
-            }
-        }
-        let mut page = Page::default();
-        #[cfg(feature = "objects")]
-        if let Some(archive) = inner.archive() {
-            let chain = archive.refreshed().await?;
-            for object in candidates(&chain, query, &mut page) {
-                if best.is_settled_before(object.occurred) {
-                    break;
-                }
-                match archive.lines(object).await? {
-                    Ok(lines) => {
-                        page.objects_read += 1;
-                        for line in lines.split(|byte| *byte == b'\n').filter(|l| !l.is_empty()) {
-                            best.offer(Line::decode(line)?);
-                        }
-                    }
-                    Err(fault) if fault.kind == FaultKind::MissingObject => {
-                        page.objects_missing += 1;
-                    }
-                    Err(fault) => return Err(Error::corrupt(fault)),
-                }
-            }
-        }
-        self.fill(&mut page, best).await?;
-        Ok(page)
-    }
-
-    async fn fill(&self, page: &mut Page, best: Best<'_>) -> Result<()> {
-        let limit = best.query.limit;
-        let is_reversed = best.query.order == Order::NewestFirst;
-        let mut lines: Vec<_> = best.lines.into_iter().collect();
-        if is_reversed {
-            lines.reverse();
-        }
-        let has_more = lines.len() > limit;
-        lines.truncate(limit);
-        page.next = lines.last().filter(|_| has_more).map(|(cursor, _)| *cursor);
-        for (_, line) in lines {
-            let opened = match (&line.sealed, self.inner().keys()) {
-                (Some(sealed), Some(keys)) => sealed.open(keys, line.writer, line.sequence).await?,
-                _ => None,
-            };
-            page.records.push(line.into_record(opened));
-        }
-        Ok(())
-    }
-}
-
-/// The objects that may hold what is asked for, the most promising first.
-#[cfg(feature = "objects")]
-fn candidates<'a>(chain: &'a Chain, query: &Query, page: &mut Page) -> Vec<&'a ArchivedObject> {
-    let all = chain.manifests().flat_map(|manifest| &manifest.objects);
-    let mut found = Vec::new();
-    for object in all {
-        page.objects_total += 1;
-        if query.may_be_in(object.occurred) {
-            found.push(object);
-        }
-    }
-    match query.order {
-        Order::NewestFirst => found.sort_by_key(|object| std::cmp::Reverse(object.occurred.to)),
-        Order::OldestFirst => found.sort_by_key(|object| object.occurred.from),
-    }
-    found
 }

@@ -1,5 +1,7 @@
 //! Ed25519 signatures of manifests (RFC 8032).
 
+pub(crate) mod file;
+
 use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -125,6 +127,11 @@ impl Signer {
     /// Whether the secret of a key is here.
     pub(crate) fn holds(&self, id: &str) -> bool {
         self.pairs.iter().any(|pair| pair.id == id)
+    }
+
+    /// Signs with the current key, in base64.
+    pub(crate) fn sign(&self, message: &[u8]) -> String {
+        BASE64.encode(self.pairs[0].pair.sign(message))
     }
 
     /// Signs with the key of an id, in base64; equal messages have equal signatures.

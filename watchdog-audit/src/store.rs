@@ -11,12 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::segment::{
     Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Resuming, Sealing, SegmentId,
     SegmentLimits, Totals,
 };
+use crate::writer_id::WriterId;
 
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
@@ -178,6 +179,40 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     ///
     /// As of a store that does not answer.
     async fn release(&self, holder: &str) -> Result<()>;
+
+    /// Takes note that a writer's entries up to `last` are archived: the writer goes on after them,
+    /// also where the store has lost them. Answers the writer's last accepted number, never less
+    /// than before.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) by a
+    /// store that cannot do it: a writer whose archived entries it lost then goes on under a new id.
+    async fn skip(&self, _partition: u16, _writer: WriterId, _last: u64) -> Result<u64> {
+        Err(Error::new(ErrorKind::Misuse, "the store cannot pass over entries that are archived"))
+    }
+
+    /// Waits up to `limit` until `replicas` replicas have a writer's entries up to `last`; whether
+    /// they do.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. [`ErrorKind::Config`](crate::ErrorKind::Config) by a
+    /// store without replicas.
+    async fn replicated(
+        &self,
+        _partition: u16,
+        _writer: WriterId,
+        _last: u64,
+        _replicas: u8,
+        _limit: Duration,
+    ) -> Result<bool> {
+        Err(Error::new(
+            ErrorKind::Config,
+            "the store has no replicas: WATCHDOG_AUDIT_DURABILITY=replicated needs \
+             WATCHDOG_AUDIT_STORE=redis",
+        ))
+    }
 
     /// Removes segments whose time has come, where the store does not do it by itself; answers how
     /// many.

@@ -6,6 +6,8 @@ mod derived;
 mod embedded;
 mod erase;
 mod freshness;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod rewrap;
@@ -25,6 +27,8 @@ pub use derived::DerivedSubjectKeys;
 pub use embedded::EmbeddedVault;
 pub use erase::Erased;
 pub use freshness::ERASED_WITHIN;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresVault;
 #[cfg(feature = "redis")]
 pub use redis::RedisVault;
 pub use rewrap::Rewrapped;

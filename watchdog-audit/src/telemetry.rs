@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use watchdog_core::audit::Entry;
+use watchdog_core::audit::{Category, Entry};
 
 use crate::config::MirrorLevel;
 use crate::error::Error;
@@ -25,6 +25,14 @@ const LOST: &str = "watchdog_audit_lost_entries_total";
 const ARCHIVED: &str = "watchdog_audit_archived_entries_total";
 const ARCHIVED_SEGMENTS: &str = "watchdog_audit_archived_segments_total";
 const VERIFICATIONS: &str = "watchdog_audit_verifications_total";
+const SPOOL_ENTRIES: &str = "watchdog_audit_spool_entries";
+const SPOOL_BYTES: &str = "watchdog_audit_spool_bytes";
+const SPOOL_FAILURES: &str = "watchdog_audit_spool_failures_total";
+const SPOOL_POISONED: &str = "watchdog_audit_spool_poisoned_files_total";
+const SPOOLED: &str = "watchdog_audit_spooled_entries_total";
+const ADOPTED: &str = "watchdog_audit_adopted_entries_total";
+const DROPPED: &str = "watchdog_audit_dropped_entries_total";
+const UNREPLICATED: &str = "watchdog_audit_unreplicated_entries_total";
 const UNARCHIVED_AGE: &str = "watchdog_audit_unarchived_age_seconds";
 
 /// Describes every metric once.
@@ -43,6 +51,14 @@ pub(crate) fn describe() {
         describe_counter!(ARCHIVED, Unit::Count, "Entries in verified archives.");
         describe_counter!(ARCHIVED_SEGMENTS, Unit::Count, "Segments that passed the gate.");
         describe_counter!(VERIFICATIONS, Unit::Count, "Verifications, by outcome.");
+        describe_gauge!(SPOOL_ENTRIES, Unit::Count, "Entries in the spool of this process.");
+        describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the spool of this process.");
+        describe_counter!(SPOOL_FAILURES, Unit::Count, "Writes that the spool did not take.");
+        describe_counter!(SPOOL_POISONED, Unit::Count, "Files of the spool that failed.");
+        describe_counter!(SPOOLED, Unit::Count, "Entries synced to the spool.");
+        describe_counter!(ADOPTED, Unit::Count, "Entries of processes that are gone, delivered.");
+        describe_counter!(DROPPED, Unit::Count, "Entries a full queue dropped, by category.");
+        describe_counter!(UNREPLICATED, Unit::Count, "Entries too few replicas had in time.");
         describe_gauge!(UNARCHIVED_AGE, Unit::Seconds, "Age of the oldest unarchived entry.");
         #[cfg(all(feature = "objects", feature = "postgres"))]
         crate::copy::telemetry::describe();
@@ -73,14 +89,47 @@ pub(crate) fn refused(error: &Error) {
     tracing::error!(%error, "an audit entry was refused");
 }
 
+pub(crate) fn spool(entries: u64, bytes: u64) {
+    let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(SPOOL_ENTRIES).set(number(entries));
+    // Exact to 4 KiB up to 16 TiB.
+    gauge!(SPOOL_BYTES).set(number(bytes / 4096) * 4096.0);
+}
+
+pub(crate) fn spool_failed(error: &std::io::Error) {
+    counter!(SPOOL_FAILURES).increment(1);
+    tracing::error!(%error, "the audit spool did not take entries");
+}
+
+pub(crate) fn spool_poisoned() {
+    counter!(SPOOL_POISONED).increment(1);
+}
+
+pub(crate) fn spooled(entries: u64) {
+    counter!(SPOOLED).increment(entries);
+}
+
+pub(crate) fn adopted(writer: WriterId, entries: u64) {
+    counter!(ADOPTED).increment(entries);
+    tracing::info!(%writer, entries, "the spool of a process that is gone was delivered");
+}
+
+pub(crate) fn dropped(category: Category) {
+    counter!(DROPPED, "category" => category.as_str()).increment(1);
+}
+
+pub(crate) fn unreplicated(entries: u64) {
+    counter!(UNREPLICATED).increment(entries);
+}
+
 pub(crate) fn repeated() {
     counter!(REPEATED).increment(1);
 }
 
-pub(crate) fn rolled_back(writer: WriterId, high_water: u64, acknowledged: u64) {
+pub(crate) fn rolled_back(writer: WriterId, high_water: u64, believed: u64) {
     counter!(ROLLBACKS).increment(1);
     tracing::error!(
-        %writer, high_water, acknowledged,
+        %writer, high_water, believed,
         "the store has lost acknowledged audit entries; they are sent again"
     );
 }

@@ -4,6 +4,8 @@
 //! implements it. An [`Entry`] follows the vocabulary of CADF (DMTF DSP0262): an *actor* performed
 //! an *action* on a *resource* with an *outcome*.
 
+mod requester;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +16,8 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+
+pub use requester::Requester;
 
 /// Takes audit entries.
 #[async_trait]
@@ -115,6 +119,13 @@ impl Entry {
     #[must_use]
     pub fn with_request_id(mut self, request_id: impl Into<String>) -> Self {
         self.request_id = Some(request_id.into());
+        self
+    }
+
+    /// Sets the W3C trace id it belongs to.
+    #[must_use]
+    pub fn with_trace_id(mut self, trace_id: impl Into<String>) -> Self {
+        self.trace_id = Some(trace_id.into());
         self
     }
 

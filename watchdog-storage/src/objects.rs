@@ -35,6 +35,7 @@
 //! - Content is held in memory: 256 MiB at most, see [`Objects::with_max_size`].
 
 mod backend;
+mod bucket;
 mod budget;
 mod config;
 mod create;
@@ -59,6 +60,10 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use crate::error::{Error, ErrorKind, Result};
 use backend::Backend;
 
+pub use bucket::{
+    BucketSettings, DefaultEncryption, Expiration, LifecycleRule, LockRetention, ObjectLock,
+    Transition, Versioning,
+};
 pub use budget::Budget;
 pub use config::{S3Config, StorageConfig, StorageType};
 pub use health::ObjectsHealth;

@@ -84,3 +84,48 @@ fn the_device_list_shows_three_devices_and_ends_them() {
         ],
     );
 }
+
+#[test]
+fn the_audit_archive_shows_how_far_it_is_and_holds_every_entry() {
+    assert_lines(
+        &run("audit_archive"),
+        &[
+            "10000 entries, each acknowledged",
+            "[##############################]",
+            "10000 entries in",
+            "0 entries: nothing is there twice",
+            "security",
+        ],
+    );
+}
+
+#[test]
+fn the_audit_verification_names_what_was_altered() {
+    assert_lines(
+        &run("audit_verify"),
+        &["manifests", "sound: 5000 entries", "found:", "found:", "sound: true"],
+    );
+}
+
+#[test]
+fn the_audit_erasure_leaves_an_archive_that_verifies() {
+    assert_lines(
+        &run("audit_erase"),
+        &["carol's readable: 110", "keys destroyed: 1", "carol's readable: 0", "sound: true"],
+    );
+}
+
+#[test]
+fn the_audit_query_pages_over_archive_and_store() {
+    assert_lines(
+        &run("audit_query"),
+        &[
+            "25 entries,",
+            "25 entries,",
+            "25 entries,",
+            "alice",
+            "Authentication: Logon",
+            "watchdog.audit.v1.auth.login",
+        ],
+    );
+}

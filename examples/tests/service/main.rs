@@ -11,3 +11,4 @@ mod running;
 mod servers;
 mod sessions;
 mod slice;
+mod trail;

@@ -10,7 +10,7 @@ use watchdog_storage::postgres::Postgres;
 
 use crate::chain::Chain;
 use crate::copy::cursor::Cursor;
-use crate::copy::{Copied, MIGRATIONS, PostgresCopy, telemetry};
+use crate::copy::{MIGRATIONS, PostgresCopy, telemetry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Schema;
 
@@ -95,17 +95,17 @@ impl Copier {
     }
 
     /// Notes how a run ended.
-    pub(crate) fn note(&self, chain: &Chain, now: Timestamp, result: &Result<Copied>) {
+    pub(crate) fn note(&self, chain: &Chain, now: Timestamp, failed: Option<&Error>) {
         let mut state = self.state();
         state.behind = (chain.next() - 1).saturating_sub(state.manifest);
         state.behind_since = chain.manifest(state.manifest + 1).map(|oldest| oldest.created_at);
         telemetry::lag(state.lag(now).as_secs_f64(), state.behind);
-        match result {
-            Ok(copied) => telemetry::copied(copied),
-            Err(error) if error.kind() == ErrorKind::Busy => {
+        match failed {
+            None => {}
+            Some(error) if error.kind() == ErrorKind::Busy => {
                 tracing::debug!(%error, "another process copies");
             }
-            Err(error) => {
+            Some(error) => {
                 // The tables may have gone with the server.
                 self.is_ready.store(false, Ordering::Release);
                 telemetry::failed(error);

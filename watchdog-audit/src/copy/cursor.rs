@@ -87,20 +87,21 @@ impl Cursor {
 
 /// Takes the lock of the copying process until the transaction ends; busy when another holds it.
 pub(crate) async fn lock(transaction: &mut Transaction, schema: &Schema) -> Result<()> {
-    if try_lock(transaction, schema).await? {
-        return Ok(());
-    }
-    Err(busy())
+    let sql = "SELECT pg_try_advisory_xact_lock($1, hashtext($2))";
+    if ask(transaction, schema, sql).await? { Ok(()) } else { Err(busy()) }
 }
 
-/// Outside of a transaction the lock is given back at once: this tells whether it is free.
+/// Whether nobody holds the lock: looks and does not touch it.
 pub(crate) async fn is_free(connection: &mut PgConnection, schema: &Schema) -> Result<bool> {
-    try_lock(connection, schema).await
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_locks JOIN pg_database ON oid = database \
+               WHERE locktype = 'advisory' AND datname = current_database() AND objsubid = 2 \
+               AND classid::bigint = $1 AND objid::bigint = hashtext($2)::bigint & 4294967295)";
+    ask(connection, schema, sql).await
 }
 
-async fn try_lock(connection: &mut PgConnection, schema: &Schema) -> Result<bool> {
+async fn ask(connection: &mut PgConnection, schema: &Schema, sql: &str) -> Result<bool> {
     let refused = database("the lock of the copying process was not answered");
-    query("SELECT pg_try_advisory_xact_lock($1, hashtext($2))".into())
+    query(sql.into())
         .bind(LOCK_CLASS)
         .bind(schema.name().to_owned())
         .fetch_one(connection)

@@ -19,7 +19,7 @@ use crate::copy::cursor::{self, Cursor};
 use crate::copy::month::Month;
 use crate::copy::row::Row;
 use crate::copy::source::{Batch, Keeping, gather};
-use crate::copy::{Copied, partition};
+use crate::copy::{Copied, partition, telemetry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::database;
 use crate::progress::{OnProgress, Progress};
@@ -40,40 +40,55 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// Copies what is archived and not copied, makes and drops partitions.
     pub(crate) async fn catch_up(&self) -> Result<Copied> {
-        let chain = self.archive.refreshed().await?;
-        let result = self.follow(&chain).await;
-        self.copier.note(&chain, self.keeping.now, &result);
-        result
+        let mut copied = Copied::default();
+        self.follow(&mut copied).await.map(|()| copied)
     }
 
     /// As [`catch_up`](Self::catch_up), after another process that copies.
     pub(crate) async fn catch_up_waiting(&self) -> Result<Copied> {
+        let mut copied = Copied::default();
         let mut waited = Duration::ZERO;
         loop {
-            match self.catch_up().await {
+            match self.follow(&mut copied).await {
                 Err(error) if error.kind() == ErrorKind::Busy && waited < WAIT_FOR_OTHERS => {
                     tokio::time::sleep(WAIT_STEP).await;
                     waited += WAIT_STEP;
                 }
-                other => return other,
+                ended => return ended.map(|()| copied),
             }
         }
     }
 
-    async fn follow(&self, chain: &Chain) -> Result<Copied> {
-        let (postgres, schema) = (self.copier.postgres(), self.copier.schema());
+    /// Adds what it does to `copied` as it goes: it may break off in the middle.
+    async fn follow(&self, copied: &mut Copied) -> Result<()> {
+        let chain = self.archive.refreshed().await?;
+        let ended = match self.bring(&chain, copied).await {
+            Ok(()) => self.turn(copied).await,
+            failed => failed,
+        };
+        self.copier.note(&chain, self.keeping.now, ended.as_ref().err());
+        ended
+    }
+
+    /// Copies up to the end of the chain.
+    async fn bring(&self, chain: &Chain, copied: &mut Copied) -> Result<()> {
         self.copier.ready().await?;
-        let mut copied = Copied::default();
-        let mut reached = self.look(chain).await?;
         let last = chain.next() - 1;
+        let mut reached = self.look(chain).await?;
         while reached.manifest < last {
             let range = (reached.manifest, last);
             let batch = gather(self.archive, chain, range, &self.keeping).await?;
-            self.limited(self.apply(&reached, batch, &mut copied)).await?;
+            self.limited(self.apply(&reached, batch, copied)).await?;
             reached = self.look(chain).await?;
         }
+        Ok(())
+    }
+
+    /// Makes the partitions of this month and the next, drops those that have had their time.
+    async fn turn(&self, copied: &mut Copied) -> Result<()> {
+        let (postgres, schema) = (self.copier.postgres(), self.copier.schema());
+        let refused = database("the partitions of the copy were not made");
         self.limited(async {
-            let refused = database("the partitions of the copy were not made");
             let mut transaction = postgres.begin().await.map_err(refused)?;
             cursor::lock(&mut transaction, schema).await?;
             let ahead = partition::ahead(self.keeping.now);
@@ -81,8 +96,8 @@ impl Run<'_> {
             transaction.commit().await.map_err(refused)
         })
         .await?;
-        copied.dropped = partition::drop_outlived(postgres, schema, &self.keeping).await?;
-        Ok(copied)
+        copied.dropped += partition::drop_outlived(postgres, schema, &self.keeping).await?;
+        Ok(())
     }
 
     /// Where the copy is. Busy before anything is read when another process copies.
@@ -110,9 +125,11 @@ impl Run<'_> {
         let written = self.write(&mut transaction, batch.objects).await?;
         from.advance(&mut transaction, schema, &batch.upto, batch.left_out).await?;
         transaction.commit().await.map_err(refused)?;
+        let manifests = batch.upto.number - from.manifest;
+        telemetry::copied(written.rows, manifests);
         copied.rows += written.rows;
         copied.expired += written.expired;
-        copied.manifests += batch.upto.number - from.manifest;
+        copied.manifests += manifests;
         copied.left_out += batch.left_out;
         Ok(())
     }
@@ -175,6 +192,7 @@ impl Run<'_> {
             let batch = gather(self.archive, &chain, (after, last), &self.keeping).await?;
             copied.left_out += batch.left_out;
             let written = self.limited(self.replay(batch.objects)).await?;
+            telemetry::copied(written.rows, 0);
             copied.rows += written.rows;
             copied.expired += written.expired;
             after = batch.upto.number;

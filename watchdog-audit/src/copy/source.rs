@@ -62,7 +62,7 @@ pub(crate) async fn gather(
     let mut batch =
         Batch { objects: Vec::new(), upto: chain.reference(last).ok_or_else(gone)?, left_out: 0 };
     let (mut entries, mut bytes) = (0, 0);
-    let manifests = chain.manifests().filter(|m| m.number > after && m.number <= last);
+    let manifests = chain.manifests().iter().filter(|m| m.number > after && m.number <= last);
     for manifest in manifests {
         for object in &manifest.objects {
             if keeping.has_outlived(object.category, Month::of(object.recorded.to)) {

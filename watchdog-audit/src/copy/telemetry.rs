@@ -4,7 +4,6 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use watchdog_core::audit::Category;
 
 use crate::chain::Fault;
-use crate::copy::Copied;
 use crate::error::Error;
 
 const ROWS: &str = "watchdog_audit_copied_rows_total";
@@ -25,9 +24,9 @@ pub(crate) fn describe() {
     describe_gauge!(LAG_MANIFESTS, Unit::Count, "Manifests that are not copied.");
 }
 
-pub(crate) fn copied(copied: &Copied) {
-    counter!(ROWS).increment(copied.rows);
-    counter!(MANIFESTS).increment(copied.manifests);
+pub(crate) fn copied(rows: u64, manifests: u64) {
+    counter!(ROWS).increment(rows);
+    counter!(MANIFESTS).increment(manifests);
 }
 
 pub(crate) fn lag(seconds: f64, manifests: u64) {

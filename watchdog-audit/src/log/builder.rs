@@ -14,14 +14,21 @@ use crate::archive::Archive;
 use crate::archiver::Archiver;
 use crate::config::AuditConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::delivery::Delivery;
+use crate::log::keeper::Keeper;
+use crate::log::policy::Policy;
+use crate::log::shared::Shared;
+use crate::log::watermark::Watermark;
 use crate::log::writer::{Writer, WriterParts};
-use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, tend};
+use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, spooling, tend};
 use crate::personal::SubjectKeys;
 #[cfg(feature = "objects")]
 use crate::signing::{PublicKey, Signer};
+use crate::spool::{SpoolFiles, SystemFiles};
 use crate::store::SegmentStore;
 use crate::subjects::{DerivedSubjectKeys, KeyVault, StoredSubjectKeys};
 use crate::telemetry::{self, Mirror};
+use crate::writer_id::WriterId;
 
 /// Settings of an [`AuditLog`]; [`build`](Self::build) starts it.
 #[derive(Debug)]
@@ -31,7 +38,9 @@ pub struct AuditLogBuilder {
     subject_keys: Option<Result<Arc<dyn SubjectKeys>>>,
     clock: Arc<dyn Clock>,
     record_timeout: Duration,
+    reader_roles: Vec<String>,
     tends: bool,
+    spool_files: Arc<dyn SpoolFiles>,
     #[cfg(feature = "objects")]
     archive: Option<Objects>,
     #[cfg(feature = "objects")]
@@ -48,7 +57,9 @@ impl Default for AuditLogBuilder {
             subject_keys: None,
             clock: Arc::new(SystemClock),
             record_timeout: Duration::from_secs(5),
+            reader_roles: crate::reader::READER_ROLES.map(String::from).into(),
             tends: true,
+            spool_files: Arc::new(SystemFiles),
             #[cfg(feature = "objects")]
             archive: None,
             #[cfg(feature = "objects")]
@@ -107,7 +118,9 @@ impl AuditLogBuilder {
         self
     }
 
-    /// Archives into a bucket, with manifests signed by a key derived from the secret root.
+    /// Archives into a bucket, with manifests signed by the key of the configured file, else by one
+    /// derived from the secret root. Keys of retired roots, and those after the first in the file,
+    /// introduce the one that follows them.
     ///
     /// While no process that shares the store has ever had an archive, a segment expires after the
     /// configured retention, counted from its last entry.
@@ -157,7 +170,22 @@ impl AuditLogBuilder {
         self
     }
 
-    /// Starts no background task: nothing is sealed by age or archived unless it is asked for.
+    /// Writes the spool through `files`; by default those of the operating system.
+    #[must_use]
+    pub fn with_spool_files(mut self, files: Arc<dyn SpoolFiles>) -> Self {
+        self.spool_files = files;
+        self
+    }
+
+    /// The roles of which a reader needs one; [`READER_ROLES`](crate::READER_ROLES) by default.
+    #[must_use]
+    pub fn with_reader_roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.reader_roles = roles.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Starts no background task but the one that looks after the spool: nothing is sealed by age
+    /// or archived unless it is asked for.
     #[must_use]
     pub fn without_background(mut self) -> Self {
         self.tends = false;
@@ -169,7 +197,8 @@ impl AuditLogBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Config`] without a store, on a store that may throw entries away, or when
-    /// personal fields are to be sealed and no keys are given; [`ErrorKind::Key`] for unusable
+    /// personal fields are to be sealed and no keys are given, or with a
+    /// [`Durability`](crate::Durability) that store or spool directory cannot give; [`ErrorKind::Key`] for unusable
     /// keys; else as of the store.
     pub async fn build(self) -> Result<AuditLog> {
         telemetry::describe();
@@ -197,10 +226,14 @@ impl AuditLogBuilder {
         #[cfg(feature = "objects")]
         let archiver = match (self.archive, self.signing) {
             (Some(bucket), Some(signer)) => {
-                let archive = Archive::new(bucket, signer?);
+                let mut signer = signer?;
+                if let Some(path) = &self.config.signing_key_file {
+                    signer = signer.with_file(crate::signing::file::read(path).await?)?;
+                }
+                let archive = Archive::new(bucket, signer);
                 let clock = Arc::clone(&self.clock);
                 let (store, ttl) = (Arc::clone(&store), self.config.ttl());
-                Some(Archiver::new(store, archive, keys.clone(), clock, limits, ttl)?)
+                Some(Arc::new(Archiver::new(store, archive, keys.clone(), clock, limits, ttl)?))
             }
             _ => None,
         };
@@ -222,25 +255,46 @@ impl AuditLogBuilder {
             declare(store.as_ref(), is_archived).await?;
         }
         let unarchived_ttl = (!is_archived).then(|| self.config.ttl());
-        let writer = Writer::new(WriterParts {
-            store: Arc::clone(&store),
+        let policy = Policy::new(&self.config, is_archived);
+        if self.config.enabled && policy.asks_replicas() {
+            // A store without replicas says so at once.
+            let (replicas, limit) = (policy.replicas, Duration::from_millis(1));
+            store.replicated(0, WriterId::from_bytes([0; 16]), 0, replicas, limit).await?;
+        }
+        let id = WriterId::random()?;
+        let watermark = Watermark {
+            #[cfg(feature = "objects")]
+            archiver: archiver.clone(),
+        };
+        let delivery = Delivery::new(Arc::clone(&store), watermark, limits, unarchived_ttl, id);
+        let shared = Arc::<Shared>::default();
+        let owner = (shared.as_ref(), id);
+        let place = spooling::open(&self.config, store.name(), self.spool_files, owner).await?;
+        let (orphaning, orphans) = mpsc::unbounded_channel();
+        let parts = WriterParts {
             keys: keys.clone(),
             clock: Arc::clone(&self.clock),
-            limits,
-            unarchived_ttl,
             mirror: Mirror(self.config.log_level),
-        })?;
+            policy,
+            shared: Arc::clone(&shared),
+            delivery: delivery.clone(),
+            place: place.clone(),
+            orphans: orphaning,
+        };
+        let writer = Writer::new(parts, id);
         let (queue, jobs) = mpsc::channel(QUEUE_ENTRIES);
         let log = AuditLog {
             inner: Arc::new(Inner {
                 queue,
-                shared: Arc::clone(&writer.shared),
+                shared: Arc::clone(&shared),
                 store,
                 keys,
                 clock: self.clock,
                 record_timeout: self.record_timeout,
                 is_enabled: self.config.enabled,
-                writer: writer.id(),
+                writer: id,
+                full_queue: self.config.full_queue,
+                fail_closed: self.config.fail_closed,
                 #[cfg(feature = "objects")]
                 archiver,
                 #[cfg(feature = "objects")]
@@ -249,11 +303,20 @@ impl AuditLogBuilder {
                 copier,
                 unarchived_ttl,
                 limits,
+                reader_roles: self.reader_roles,
                 tasks: Tasks::default(),
             }),
         };
         let tasks = &log.inner.tasks;
         *tasks.writer.lock().await = Some(tokio::spawn(writer.run(jobs)));
+        if let Some(place) = place {
+            let log = Arc::downgrade(&log.inner);
+            let every = (self.config.segment_max_age / 4)
+                .clamp(Duration::from_secs(1), Duration::from_secs(10));
+            let keeper = Keeper { log, shared, delivery, policy, place, orphans, every };
+            let task = tokio::spawn(keeper.run());
+            *tasks.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        }
         if self.tends && self.config.enabled {
             let every = (self.config.segment_max_age / 5)
                 .clamp(Duration::from_secs(1), Duration::from_secs(60));

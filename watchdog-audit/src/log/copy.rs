@@ -7,9 +7,11 @@ use std::time::Duration;
 use watchdog_core::audit::Category;
 use watchdog_core::health::CheckReport;
 
+use crate::archive::Archive;
 use crate::copy::{Copied, Keeping, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{AuditLog, Inner};
+use crate::personal::SubjectKeys;
 use crate::progress::OnProgress;
 
 impl AuditLog {
@@ -74,15 +76,19 @@ impl Inner {
         let (Some(copier), Some(archive)) = (&self.copier, self.archive()) else {
             return Err(Error::new(ErrorKind::Misuse, "the audit log has no copy in Postgres"));
         };
-        let held = self.held_categories().await?;
+        let held = held_categories(archive, self.keys()).await?;
         let keeping = Keeping { retention: self.retention, now: self.clock.now(), held };
         Ok(Run { copier, archive, keeping })
     }
+}
 
-    /// The categories whose partitions a legal hold keeps.
-    async fn held_categories(&self) -> Result<Vec<Category>> {
-        Ok(Vec::new())
-    }
+/// The categories whose partitions a legal hold keeps.
+async fn held_categories(
+    archive: &Archive,
+    keys: Option<&dyn SubjectKeys>,
+) -> Result<Vec<Category>> {
+    let holds = crate::hold::in_force(archive, keys).await?;
+    Ok(Category::ALL.into_iter().filter(|category| holds.concern(*category)).collect())
 }
 
 /// Runs until the log is gone.

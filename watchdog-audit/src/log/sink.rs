@@ -43,14 +43,8 @@ impl HealthCheck for AuditHealth {
         if !inner.is_enabled {
             return CheckReport::warn("the audit log is switched off");
         }
-        let waiting = inner.shared.waiting.load(Ordering::Relaxed);
-        let waiting = f64::from(u32::try_from(waiting).unwrap_or(u32::MAX));
-        if inner.shared.failing_since().is_some() {
-            return CheckReport::fail("entries wait for the store")
-                .with_observation("waiting_entries", waiting);
-        }
-        if inner.store.ping().await.is_err() {
-            return CheckReport::fail("the store does not answer");
+        if let Some(report) = trouble(&self.log).await {
+            return observed(report, &self.log);
         }
         let Ok(age) = oldest_unarchived(&self.log).await else {
             return CheckReport::unknown("the store did not tell what waits for the archive");
@@ -65,10 +59,51 @@ impl HealthCheck for AuditHealth {
         };
         #[cfg(all(feature = "objects", feature = "postgres"))]
         let report = self.log.observe_copy(report);
-        report
-            .with_observation("waiting_entries", waiting)
-            .with_observation("oldest_unarchived_seconds", age.as_secs_f64())
+        observed(report, &self.log).with_observation("oldest_unarchived_seconds", age.as_secs_f64())
     }
+}
+
+/// What is wrong between callers and store.
+async fn trouble(log: &AuditLog) -> Option<CheckReport> {
+    let shared = &log.inner().shared;
+    let spool = log.spool();
+    if spool.is_some_and(|spool| spool.is_failing) {
+        return Some(CheckReport::fail("the spool does not take entries"));
+    }
+    if shared.failing_since().is_some() {
+        let is_spooled = spool.is_some_and(|spool| spool.unsent > 0);
+        return Some(if is_spooled {
+            CheckReport::warn("the store does not take entries; the spool does")
+        } else {
+            CheckReport::fail("entries wait for the store")
+        });
+    }
+    if log.inner().store.ping().await.is_err() {
+        return Some(if spool.is_some() {
+            CheckReport::warn("the store does not answer; entries go to the spool")
+        } else {
+            CheckReport::fail("the store does not answer")
+        });
+    }
+    if shared.is_unreplicated.load(Ordering::Relaxed) {
+        return Some(CheckReport::fail("too few replicas have the newest entries"));
+    }
+    shared.spoolless().map(|reason| CheckReport::warn(format!("there is no spool: {reason}")))
+}
+
+/// Adds what waits where.
+fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
+    let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let waiting = log.inner().shared.waiting.load(Ordering::Relaxed);
+    report = report.with_observation("waiting_entries", number(waiting));
+    let Some(spool) = log.spool() else { return report };
+    report
+        .with_observation("spool_entries", number(spool.entries))
+        .with_observation("spool_bytes", number(spool.bytes))
+        .with_observation("spool_unsent_entries", number(spool.unsent))
+        .with_observation("spool_oldest_seconds", spool.oldest.map_or(0.0, |age| age.as_secs_f64()))
+        .with_observation("spool_poisoned_files", number(spool.poisoned_files))
+        .with_observation("spool_adopted_entries", number(spool.adopted))
 }
 
 /// The age of the oldest entry that is not archived.

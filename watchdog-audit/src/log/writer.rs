@@ -1,31 +1,41 @@
 //! The task that numbers entries, batches them and brings them to the store.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod direct;
+mod renewal;
+mod spooled;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use watchdog_core::Clock;
 use watchdog_core::audit::Entry;
-use watchdog_core::{Clock, Timestamp};
 
 use crate::entry::{self, Line, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
-use crate::log::loss;
+use crate::log::delivery::Delivery;
+use crate::log::dropped;
+use crate::log::keeper::Orphan;
+use crate::log::policy::Policy;
+use crate::log::pump::Pump;
+use crate::log::shared::Shared;
+use crate::log::sources::Sources;
 use crate::personal::{Sealed, SubjectKeys};
 use crate::receipt::Receipt;
 use crate::recent::Recent;
-use crate::replay::Replay;
-use crate::segment::{Appended, Sealing, SegmentId, SegmentLimits, WriterRange};
-use crate::store::SegmentStore;
+use crate::segment::WriterRange;
+use crate::spool::SpoolPlace;
 use crate::telemetry::{self, Mirror};
 use crate::writer_id::WriterId;
 
 /// The first pause after a failed call, doubled up to [`LONGEST_PAUSE`].
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Frames that are synced to the spool together.
+const FRAMES_AT_ONCE: usize = 32;
 
 /// An entry on its way.
 #[derive(Debug)]
@@ -36,44 +46,35 @@ pub(crate) struct Job {
 
 pub(crate) type Ack = oneshot::Sender<Result<Receipt>>;
 
-/// What the façade and the health check see of the writer.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// Entries taken and not yet acknowledged by the store.
-    pub(crate) waiting: AtomicU64,
-    /// Since when the store has refused the oldest of them.
-    failing_since: Mutex<Option<Timestamp>>,
-    /// Tells the writer to take what is queued and end.
-    pub(crate) closing: Notify,
-}
-
-impl Shared {
-    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
-        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note_failure(&self, at: Option<Timestamp>) {
-        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *since = at.map(|at| since.unwrap_or(at));
-    }
-}
-
 /// Numbers, batches and delivers the entries of one process.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) store: Arc<dyn SegmentStore>,
-    pub(crate) keys: Option<Arc<dyn SubjectKeys>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: SegmentLimits,
-    /// Set when nothing is archived: the life a segment is given when it is sealed.
-    pub(crate) unarchived_ttl: Option<Duration>,
-    pub(crate) mirror: Mirror,
-    pub(crate) shared: Arc<Shared>,
+    keys: Option<Arc<dyn SubjectKeys>>,
+    clock: Arc<dyn Clock>,
+    mirror: Mirror,
+    policy: Policy,
+    shared: Arc<Shared>,
+    delivery: Delivery,
+    sources: Sources,
+    pump: Pump,
+    /// Where the spool of the next id is made.
+    place: Option<SpoolPlace>,
+    orphans: mpsc::UnboundedSender<Orphan>,
     id: WriterId,
     next: u64,
-    segment: SegmentId,
     recent: Recent,
-    replay: Replay,
+    /// The store has every entry of this id up to here.
+    stored: u64,
+    /// The spool had every entry of this id up to here that the store has not, and is synced.
+    spooled: u64,
+    /// The spool was told to let go of every entry up to here.
+    released: u64,
+    /// Callers heard of every entry of this id up to here.
+    acknowledged: u64,
+    /// Those who wait for an entry that somebody else has recorded as well.
+    repeats: Vec<(Option<Ack>, Receipt)>,
+    /// Why the backlog cannot go on under this id.
+    superseded: Option<Option<WriterRange>>,
 }
 
 /// One frame and who waits for each of its entries.
@@ -82,77 +83,153 @@ struct Batch {
     waiters: Vec<Waiter>,
 }
 
-/// Who waits for one entry: more than one when it was delivered twice.
+/// Who waits for one entry.
 struct Waiter {
-    acks: Vec<Option<Ack>>,
+    ack: Option<Ack>,
     receipt: Receipt,
 }
 
 pub(crate) struct WriterParts {
-    pub(crate) store: Arc<dyn SegmentStore>,
     pub(crate) keys: Option<Arc<dyn SubjectKeys>>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: SegmentLimits,
-    pub(crate) unarchived_ttl: Option<Duration>,
     pub(crate) mirror: Mirror,
+    pub(crate) policy: Policy,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) delivery: Delivery,
+    pub(crate) place: Option<SpoolPlace>,
+    pub(crate) orphans: mpsc::UnboundedSender<Orphan>,
 }
 
 impl Writer {
-    pub(crate) fn new(parts: WriterParts) -> Result<Self> {
-        let id = WriterId::random()?;
-        let partition = id.partition(parts.store.partitions());
-        Ok(Self {
-            store: parts.store,
+    /// A writer with the id of the delivery, and with the spool that is shared.
+    pub(crate) fn new(parts: WriterParts, id: WriterId) -> Self {
+        Self {
+            sources: Sources::with_spool(parts.shared.spool()),
             keys: parts.keys,
             clock: parts.clock,
-            limits: parts.limits,
-            unarchived_ttl: parts.unarchived_ttl,
             mirror: parts.mirror,
-            shared: Arc::default(),
+            policy: parts.policy,
+            shared: parts.shared,
+            delivery: parts.delivery,
+            pump: Pump::default(),
+            place: parts.place,
+            orphans: parts.orphans,
             id,
             next: 1,
-            // The store answers with the right number when this is not it.
-            segment: SegmentId { partition, number: 1 },
             recent: Recent::default(),
-            replay: Replay::default(),
-        })
+            stored: 0,
+            spooled: 0,
+            released: 0,
+            acknowledged: 0,
+            repeats: Vec::new(),
+            superseded: None,
+        }
     }
 
-    pub(crate) fn id(&self) -> WriterId {
-        self.id
-    }
-
-    /// Runs until the queue is closed and empty.
+    /// Runs until the queue is closed and empty, and the store has what was in it.
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let shared = Arc::clone(&self.shared);
-        let mut is_closing = false;
+        let (mut is_closing, mut is_over) = (false, false);
         loop {
-            let job = tokio::select! {
+            if let Some(lost) = self.superseded.take() {
+                self.begin_anew(Vec::new(), lost).await;
+                self.bring_all(Vec::new()).await;
+            }
+            if is_over && !self.has_backlog() {
+                break;
+            }
+            let span = (self.stored, self.spooled);
+            tokio::select! {
                 biased;
                 () = shared.closing.notified(), if !is_closing => {
                     is_closing = true;
                     queue.close();
-                    continue;
                 }
-                job = queue.recv() => job,
-            };
-            let Some(job) = job else { return };
+                attempt = self.pump.attempt(&self.delivery, &self.sources, span),
+                    if self.has_backlog() => self.attempted(attempt),
+                job = queue.recv(), if !is_over => match job {
+                    Some(job) => self.round(job, &mut queue).await,
+                    None => {
+                        self.declare_dropped().await;
+                        is_over = true;
+                    }
+                },
+                () = shared.doubt.notified() => self.doubt(),
+            }
+        }
+        shared.set_spool(None);
+    }
+
+    /// Takes an entry and what queued up behind it, and brings it all to where it counts.
+    async fn round(&mut self, job: Job, queue: &mut mpsc::Receiver<Job>) {
+        let most = if self.is_spooling() { FRAMES_AT_ONCE } else { 1 };
+        let mut waiters = Vec::new();
+        let (mut next, mut frames) = (Some(job), 0);
+        while let Some(job) = next.take() {
             let mut batch = self.batch();
             self.take(&mut batch, job).await;
-            // What queued up while the last call was on its way goes together.
             while !batch.frame.is_full() {
                 let Ok(job) = queue.try_recv() else { break };
                 self.take(&mut batch, job).await;
             }
-            telemetry::queue_depth(queue.len());
-            if !batch.waiters.is_empty() {
-                self.deliver(batch).await;
+            self.remember(batch, &mut waiters);
+            frames += 1;
+            if frames < most {
+                next = queue.try_recv().ok();
             }
         }
+        telemetry::queue_depth(queue.len());
+        self.bring_all(waiters).await;
+        self.declare_dropped().await;
+    }
+
+    /// Brings every remembered frame to where it counts, and answers those who wait.
+    async fn bring_all(&mut self, waiters: Vec<Waiter>) {
+        if self.is_spooling() {
+            self.bring_to_spool(waiters).await;
+        } else {
+            self.bring_to_store(waiters).await;
+        }
+    }
+
+    /// Says in the log what a full queue dropped.
+    async fn declare_dropped(&mut self) {
+        let Some(counts) = self.shared.dropped.take() else { return };
+        let entry = dropped::declaration(counts, self.id, self.clock.now());
+        let mut batch = self.batch();
+        self.mirror.show(&entry);
+        if let Err(error) = self.encode(&mut batch, entry).await {
+            // Its key does not answer now: with the next entries, then.
+            tracing::warn!(%error, "dropped audit entries are not declared yet");
+            self.shared.dropped.put_back(counts);
+            return;
+        }
+        let mut waiters = Vec::new();
+        self.remember(batch, &mut waiters);
+        self.bring_all(waiters).await;
     }
 
     fn batch(&self) -> Batch {
         Batch { frame: Frame::new(self.id, self.next), waiters: Vec::new() }
+    }
+
+    /// Whether entries go to the spool before they go to the store.
+    fn is_spooling(&self) -> bool {
+        self.sources.spool.is_some() && (self.policy.spools_first() || self.has_backlog())
+    }
+
+    /// Whether the spool has entries that the store has not.
+    fn has_backlog(&self) -> bool {
+        self.stored < self.spooled && self.superseded.is_none()
+    }
+
+    /// Keeps a batch to be sent.
+    fn remember(&self, batch: Batch, waiters: &mut Vec<Waiter>) {
+        // A batch whose entries were all refused or repeated has nothing to bring.
+        if batch.frame.count() > 0 {
+            self.sources.memory().push(Arc::new(batch.frame));
+        }
+        waiters.extend(batch.waiters);
     }
 
     /// Adds an entry to the batch, or answers its caller at once.
@@ -160,9 +237,10 @@ impl Writer {
         let id = job.entry.id;
         if let Some(receipt) = self.recent.find(&id) {
             telemetry::repeated();
-            match batch.waiters.iter_mut().find(|waiter| waiter.receipt == receipt) {
-                Some(waiter) => waiter.acks.push(job.ack),
-                None => self.answer(job.ack, Ok(receipt)),
+            if receipt.writer == self.id && receipt.sequence > self.acknowledged {
+                self.repeats.push((job.ack, receipt));
+            } else {
+                self.answer(job.ack, Ok(receipt));
             }
             return;
         }
@@ -170,7 +248,7 @@ impl Writer {
         match self.encode(batch, job.entry).await {
             Ok(receipt) => {
                 self.recent.insert(id, receipt);
-                batch.waiters.push(Waiter { acks: vec![job.ack], receipt });
+                batch.waiters.push(Waiter { ack: job.ack, receipt });
             }
             Err(error) => {
                 telemetry::refused(&error);
@@ -193,7 +271,8 @@ impl Writer {
         };
         batch.frame.push(&line.encode()?, recorded_at.as_millisecond())?;
         self.next += 1;
-        Ok(Receipt { writer: self.id, sequence: place.sequence, partition: self.segment.partition })
+        let partition = self.delivery.partition();
+        Ok(Receipt { writer: self.id, sequence: place.sequence, partition })
     }
 
     fn answer(&self, ack: Option<Ack>, answer: Result<Receipt>) {
@@ -204,179 +283,26 @@ impl Writer {
         }
     }
 
-    /// Brings a batch to the store, however long that takes, and answers its callers.
-    async fn deliver(&mut self, batch: Batch) {
-        let mut pause = FIRST_PAUSE;
-        let mut batches = VecDeque::from([batch]);
-        while let Some(batch) = batches.pop_front() {
-            let begun = Instant::now();
-            match self.try_deliver(&batch.frame).await {
-                Ok(()) => self.delivered(batch, begun),
-                Err(Undelivered::Failed(error)) => {
-                    self.shared.note_failure(Some(self.clock.now()));
-                    telemetry::append_failed(&error);
-                    batches.push_front(batch);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(Undelivered::Superseded { lost }) => {
-                    for batch in self.begin_anew(batch, lost).await.into_iter().rev() {
-                        batches.push_front(batch);
-                    }
-                }
-            }
+    /// Every entry so far is as durable as was asked for: tells those who wait.
+    fn acknowledge(&mut self, waiters: Vec<Waiter>) {
+        self.acknowledged = self.next - 1;
+        for waiter in waiters {
+            self.answer(waiter.ack, Ok(waiter.receipt));
+        }
+        for (ack, receipt) in std::mem::take(&mut self.repeats) {
+            self.answer(ack, Ok(receipt));
         }
     }
 
-    fn delivered(&mut self, batch: Batch, begun: Instant) {
-        self.shared.note_failure(None);
-        telemetry::appended(batch.frame.count(), begun.elapsed());
-        self.replay.push(Arc::new(batch.frame));
-        for waiter in batch.waiters {
-            for ack in waiter.acks {
-                self.answer(ack, Ok(waiter.receipt));
-            }
+    /// The entries are kept and not yet as durable as was asked for: tells those who wait.
+    fn keep_waiting(&mut self, waiters: Vec<Waiter>, reason: &str) {
+        let error = || Error::new(ErrorKind::NotAcknowledged, reason);
+        for waiter in waiters {
+            self.answer(waiter.ack, Err(error()));
         }
-    }
-
-    async fn try_deliver(&mut self, frame: &Frame) -> Result<(), Undelivered> {
-        loop {
-            match self.append(frame).await? {
-                Appended::Stored { .. } => return Ok(()),
-                // A copied virtual machine may have taken the numbers with other entries.
-                Appended::Duplicate { high_water }
-                    if high_water.last == frame.last()
-                        && high_water.checksum == frame.checksum() =>
-                {
-                    return Ok(());
-                }
-                Appended::OutOfOrder { high_water } if high_water < frame.first() => {
-                    self.send_again(high_water, frame.first()).await?;
-                }
-                // Somebody else writes under this id: a copied virtual machine.
-                Appended::Duplicate { .. } | Appended::OutOfOrder { .. } => {
-                    return Err(Undelivered::Superseded { lost: None });
-                }
-                Appended::NotOpen { open } => self.segment.number = open,
-            }
+        for (ack, _) in std::mem::take(&mut self.repeats) {
+            self.answer(ack, Err(error()));
         }
-    }
-
-    /// The store was rolled back to `high_water`: sends the frames since then again.
-    async fn send_again(&mut self, high_water: u64, before: u64) -> Result<(), Undelivered> {
-        telemetry::rolled_back(self.id, high_water, before - 1);
-        let Some(frames) = self.replay.after(high_water) else {
-            let lost = WriterRange { first: high_water + 1, last: before - 1 };
-            return Err(Undelivered::Superseded { lost: Some(lost) });
-        };
-        for frame in frames {
-            while let Appended::NotOpen { open } = self.append(&frame).await? {
-                self.segment.number = open;
-            }
-        }
-        Ok(())
-    }
-
-    async fn append(&mut self, frame: &Frame) -> Result<Appended, Undelivered> {
-        let appended = self.store.append(self.segment, frame, self.limits).await?;
-        if let Appended::Stored { is_due: true, .. } = appended {
-            self.seal().await;
-        }
-        Ok(appended)
-    }
-
-    /// Sealing is worth a try only: the archiver seals what is due as well.
-    async fn seal(&mut self) {
-        match self.store.seal(self.segment, self.unarchived_ttl).await {
-            Ok(Sealing::Sealed | Sealing::AlreadySealed) => self.segment.number += 1,
-            Ok(Sealing::Empty) => {}
-            Err(error) => tracing::warn!(%error, segment = %self.segment, "segment is not sealed"),
-        }
-    }
-
-    /// Takes a new writer id, declares why, and encodes the batch again under it.
-    async fn begin_anew(&mut self, batch: Batch, lost: Option<WriterRange>) -> Vec<Batch> {
-        let old = self.id;
-        match WriterId::random() {
-            Ok(id) => self.id = id,
-            Err(error) => {
-                tracing::error!(%error, "no new writer id; the old one is tried again");
-                return vec![batch];
-            }
-        }
-        telemetry::superseded(old, self.id, lost);
-        if let Some(lost) = lost {
-            let is_lost = |number| (lost.first..=lost.last).contains(&number);
-            self.recent.forget(|receipt| receipt.writer == old && is_lost(receipt.sequence));
-        }
-        self.next = 1;
-        self.segment.partition = self.id.partition(self.store.partitions());
-        self.replay.clear();
-        let mut declaring = self.batch();
-        let entry = loss::declaration(old, lost, self.clock.now());
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.mirror.show(&entry);
-        let receipt = Receipt { writer: old, sequence: 0, partition: 0 };
-        self.take_again(&mut declaring, Ok(entry), Waiter { acks: vec![None], receipt }).await;
-        let mut anew = self.batch();
-        for (line, waiter) in batch.frame.lines().zip(batch.waiters) {
-            let entry = loss::entry(line, self.keys.as_deref()).await;
-            self.take_again(&mut anew, entry, waiter).await;
-        }
-        // A batch whose entries were all refused has nothing to bring.
-        let mut batches = vec![declaring, anew];
-        batches.retain(|batch| !batch.waiters.is_empty());
-        batches
-    }
-
-    /// Encodes an entry of another id's batch under the own id, however long its key takes.
-    async fn take_again(&mut self, batch: &mut Batch, entry: Result<Entry>, before: Waiter) {
-        let mut pause = FIRST_PAUSE;
-        let outcome = loop {
-            let Ok(entry) = &entry else { break None };
-            match self.encode(batch, entry.clone()).await {
-                Err(error) if error.is_retryable() => {
-                    self.shared.note_failure(Some(self.clock.now()));
-                    telemetry::append_failed(&error);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                outcome => break Some(outcome.map(|receipt| (entry.id, receipt))),
-            }
-        };
-        match outcome.or_else(|| entry.err().map(Err)) {
-            Some(Ok((id, receipt))) => {
-                self.recent.insert(id, receipt);
-                batch.waiters.push(Waiter { acks: before.acks, receipt });
-            }
-            Some(Err(refused)) => self.refuse(&refused, before),
-            None => {}
-        }
-    }
-
-    /// Answers everybody who waits for an entry that will not be stored.
-    fn refuse(&mut self, refused: &Error, before: Waiter) {
-        telemetry::refused(refused);
-        self.recent.forget(|receipt| *receipt == before.receipt);
-        for ack in before.acks {
-            self.answer(ack, Err(Error::new(refused.kind(), refused)));
-        }
-    }
-}
-
-/// Why a frame is not in the store.
-enum Undelivered {
-    Failed(Error),
-    /// The writer cannot go on under its id: acknowledged entries are gone from the store and not
-    /// kept here either, or somebody else writes under it.
-    Superseded {
-        lost: Option<WriterRange>,
-    },
-}
-
-impl From<Error> for Undelivered {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
     }
 }
 

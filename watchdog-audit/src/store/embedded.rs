@@ -19,10 +19,11 @@ use watchdog_core::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, checksum_of};
 use crate::segment::{
-    AppendRequest, Appended, ArchiveProof, Expiry, FrameId, Gate, HighWater, Partition, Resuming,
-    Sealed, Sealing, SegmentId, SegmentLimits, Totals,
+    AppendRequest, Appended, ArchiveProof, Checksum, Expiry, FrameId, Gate, HighWater, Partition,
+    Resuming, Sealed, Sealing, SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
+use crate::writer_id::WriterId;
 use file::DatabaseFile;
 
 /// Partition → [`Partition`] as JSON.
@@ -324,6 +325,19 @@ impl SegmentStore for EmbeddedStore {
             let newest = held.raise_fence(token);
             keep(transaction, partition, &held)?;
             Ok(newest)
+        })
+        .await
+    }
+
+    async fn skip(&self, partition: u16, writer: WriterId, last: u64) -> Result<u64> {
+        self.write(move |transaction, _| {
+            let writer = (partition, *writer.as_bytes());
+            let mut marks = transaction.open_table(HIGH_WATER).map_err(failed)?;
+            let held = marks.get(writer).map_err(failed)?.map_or(0, |mark| mark.value().0);
+            if held < last {
+                marks.insert(writer, (last, Checksum::default())).map_err(failed)?;
+            }
+            Ok(held.max(last))
         })
         .await
     }

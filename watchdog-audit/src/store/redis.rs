@@ -15,11 +15,13 @@
 
 mod holds;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
-use watchdog_storage::redis::{Arg, Key, Redis, Script, Ttl, Value};
+use watchdog_storage::redis::{Arg, Key, Redis, Replication, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
 use crate::frame::{Frame, checksum_of};
@@ -29,6 +31,7 @@ use crate::segment::{
     SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
+use crate::writer_id::WriterId;
 
 static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
@@ -36,7 +39,14 @@ static ARCHIVED: Script = Script::new("audit.archived.v1", include_str!("scripts
 static FENCE: Script = Script::new("audit.fence.v1", include_str!("scripts/fence.lua"));
 static PARTITIONS: Script =
     Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
+static BARRIER: Script = Script::new("audit.barrier.v1", include_str!("scripts/barrier.lua"));
+static SKIP: Script = Script::new("audit.skip.v1", include_str!("scripts/skip.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
+
+/// Replicas are not waited for any longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How much longer than it was asked to wait the server may take to answer.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Segments in Redis: standalone, Sentinel or Cluster.
 ///
@@ -46,12 +56,14 @@ static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease
 pub struct RedisStore {
     redis: Redis,
     partitions: u16,
+    /// Made when replicas are asked for the first time.
+    replication: Arc<OnceCell<Replication>>,
 }
 
 impl RedisStore {
     /// A store of `partitions` partitions, at least one: 1 for a single server, 16 for a Cluster.
     pub fn new(redis: Redis, partitions: u16) -> Self {
-        Self { redis, partitions: partitions.max(1) }
+        Self { redis, partitions: partitions.max(1), replication: Arc::default() }
     }
 
     fn key(&self, partition: u16, parts: &[&str]) -> Key {
@@ -374,6 +386,52 @@ impl SegmentStore for RedisStore {
 
     async fn release(&self, holder: &str) -> Result<()> {
         self.lease(holder, Duration::ZERO).await.map(drop)
+    }
+
+    async fn skip(&self, partition: u16, writer: WriterId, last: u64) -> Result<u64> {
+        let writer = writer.to_string();
+        let answer = self
+            .redis
+            .call(
+                &SKIP,
+                &[&self.key(partition, &["hw"])],
+                &[writer.as_str().into(), integer(last)?],
+            )
+            .await
+            .map_err(storage("redis did not pass over archived entries"))?;
+        match answer {
+            Value::Bytes(bytes) => decimal(&bytes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn replicated(
+        &self,
+        partition: u16,
+        writer: WriterId,
+        last: u64,
+        replicas: u8,
+        limit: Duration,
+    ) -> Result<bool> {
+        let context = "redis did not tell how far its replicas are";
+        let connecting = self.replication.get_or_try_init(|| self.redis.replication(LONGEST_WAIT));
+        let replication = connecting.await.map_err(storage(context))?;
+        let keys = [self.partition_key(partition), self.key(partition, &["hw"])];
+        let writer = writer.to_string();
+        let (keys, args) = ([&keys[0], &keys[1]], [writer.as_str().into()]);
+        let limit = limit.min(LONGEST_WAIT);
+        let reach = replication.reach((&BARRIER, &keys, &args), replicas, limit);
+        // A server that hangs is as good as no replica.
+        let Ok(answer) = tokio::time::timeout(limit + GRACE, reach).await else {
+            return Ok(false);
+        };
+        match answer.map_err(storage(context))? {
+            // A promoted replica may answer, and not have the entries.
+            (Value::Bytes(held), reached) => {
+                Ok(decimal(&held)? >= last && reached >= u64::from(replicas))
+            }
+            _ => Err(unexpected()),
+        }
     }
 
     /// Redis expires segments by itself.

@@ -14,7 +14,7 @@ impl Archive {
     /// A run that broke off between a manifest and its tiles has left them to be written here: from
     /// the objects of the manifest, so that they are the same whoever writes them.
     pub(crate) async fn edge_at(&self, chain: &Chain) -> Result<Tiling> {
-        let Some(last) = chain.manifests().next_back() else { return Ok(Tiling::default()) };
+        let Some(last) = chain.manifests().last() else { return Ok(Tiling::default()) };
         let mut edge = self.edge().lock().await;
         if edge.0 == last.number && edge.1.size() == last.tree.size {
             return Ok(edge.1.clone());
@@ -29,7 +29,7 @@ impl Archive {
     async fn mended(&self, chain: &Chain) -> Result<Tiling> {
         let mut tiling = Tiling::default();
         let mut behind = Vec::new();
-        for manifest in chain.manifests().rev() {
+        for manifest in chain.manifests().iter().rev() {
             if let Some(found) = self.log().restored(&manifest.tree).await? {
                 tiling = found;
                 break;

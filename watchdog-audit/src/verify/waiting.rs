@@ -65,7 +65,9 @@ async fn segment_waits(
         entries += frame.count();
         frames += 1;
         let range = WriterRange { first: frame.first(), last: frame.last() };
-        ranges.push((segment, frame.writer(), range));
+        if !frame.is_restored() {
+            ranges.push((segment, frame.writer(), range));
+        }
     });
     match read.await {
         Ok(()) => {}

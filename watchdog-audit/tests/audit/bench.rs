@@ -1,6 +1,7 @@
 //! What the tests share.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -39,10 +40,15 @@ pub(crate) async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> Audit
 }
 
 pub(crate) async fn log_with(
-    config: AuditConfig,
+    mut config: AuditConfig,
     store: Arc<dyn SegmentStore>,
     bucket: &Objects,
 ) -> AuditLog {
+    if config.spool_directory == AuditConfig::default().spool_directory {
+        // Nobody adopts what another test leaves.
+        let own = format!("audit-{}", Uuid::now_v7().simple());
+        config.spool_directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+    }
     AuditLog::builder()
         .with_config(&config)
         .with_shared_store(store)

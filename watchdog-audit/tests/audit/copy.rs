@@ -6,7 +6,9 @@ mod retention;
 mod role;
 mod speed;
 
-use watchdog_audit::{ErrorKind, PostgresCopy, Progress};
+use std::sync::Arc;
+
+use watchdog_audit::{ErrorKind, Order, PostgresCopy, PostgresVault, Progress, Query};
 use watchdog_core::audit::{Actor, Category, Resource};
 use watchdog_storage::testing::eventually;
 use watchdog_storage::testing::postgres::shared;
@@ -63,6 +65,32 @@ async fn sealed_fields_stay_sealed_in_the_copy() {
     assert!(!all.contains("alice") && !all.contains("bob") && !all.contains("\"size\""), "{all}");
     let sql = "SELECT count(DISTINCT subject), count(actor_id), count(details) FROM watchdog_audit";
     assert_eq!(desk.sql(sql), "2|0|0", "two pseudonyms and nothing in the clear");
+}
+
+#[tokio::test]
+async fn an_erased_subject_is_unreadable_in_the_copy_at_once() {
+    let Some(server) = shared() else { return };
+    let desk = Desk::on(server).await;
+    let vault = Arc::new(PostgresVault::new(desk.postgres.clone()));
+    let log = desk.builder(false).with_subject_key_vault(vault, &keys());
+    let log = log.build().await.unwrap();
+    record(&log, 0..8).await;
+    log.seal_and_archive().await.unwrap();
+    log.copy_to_postgres().await.unwrap();
+    let before = desk.sql("SELECT sequence, line FROM watchdog_audit ORDER BY sequence");
+    let alice = Actor::user("alice");
+    assert_eq!(log.erase(&alice, Actor::user("officer"), "a request").await.unwrap().keys, 1);
+    let after = desk.sql("SELECT sequence, line FROM watchdog_audit ORDER BY sequence");
+    assert_eq!(before, after, "no row is touched: the proofs still fit");
+    // The sealed boxes of the copy are those that the log itself cannot open any more.
+    let page = log.query(&Query::new().with_order(Order::OldestFirst)).await.unwrap();
+    let read: Vec<_> = page.records.iter().filter(|record| record.is_readable).collect();
+    assert!(read.iter().all(|record| record.entry.actor != alice), "{read:?}");
+    assert_eq!(page.records.iter().filter(|record| !record.is_readable).count(), 4);
+    let standing = "SELECT count(*) FROM watchdog_audit JOIN watchdog_audit_subject_keys k \
+                    ON k.handle = subject AND k.wrapped IS NOT NULL AND \
+                    k.label = line::json->'sealed'->>'key'";
+    assert_eq!(desk.sql(standing), "4", "only bob's boxes have a key");
 }
 
 #[tokio::test]

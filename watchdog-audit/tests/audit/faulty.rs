@@ -1,7 +1,7 @@
 //! A store that can be down, and can do what it is asked and lose the reply.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,18 +10,33 @@ use watchdog_audit::segment::{
     Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Resuming, Sealing, SegmentId,
     SegmentLimits, Totals,
 };
-use watchdog_audit::{Error, ErrorKind, Frame, Result, SegmentStore};
+use watchdog_audit::{Error, ErrorKind, Frame, Result, SegmentStore, WriterId};
 
 #[derive(Debug)]
 pub(crate) struct Faulty {
-    inner: Arc<dyn SegmentStore>,
+    inner: RwLock<Arc<dyn SegmentStore>>,
+    name: Option<&'static str>,
     is_down: AtomicBool,
     replies_to_lose: AtomicUsize,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn SegmentStore>) -> Self {
-        Self { inner, is_down: AtomicBool::new(false), replies_to_lose: AtomicUsize::new(0) }
+        let (is_down, replies_to_lose) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { inner: RwLock::new(inner), name: None, is_down, replies_to_lose }
+    }
+
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// Another store answers from now on, as after everything was flushed.
+    pub(crate) fn replace(&self, inner: Arc<dyn SegmentStore>) {
+        *self.inner.write().unwrap() = inner;
+    }
+
+    fn inner(&self) -> Arc<dyn SegmentStore> {
+        Arc::clone(&self.inner.read().unwrap())
     }
 
     pub(crate) fn take_down(&self, is_down: bool) {
@@ -52,21 +67,21 @@ fn unavailable() -> Error {
 #[async_trait]
 impl SegmentStore for Faulty {
     fn name(&self) -> &'static str {
-        self.inner.name()
+        self.name.unwrap_or_else(|| self.inner().name())
     }
 
     fn partitions(&self) -> u16 {
-        self.inner.partitions()
+        self.inner().partitions()
     }
 
     async fn preflight(&self) -> Result<()> {
         self.up()?;
-        self.inner.preflight().await
+        self.inner().preflight().await
     }
 
     async fn ping(&self) -> Result<()> {
         self.up()?;
-        self.inner.ping().await
+        self.inner().ping().await
     }
 
     async fn append(
@@ -76,24 +91,24 @@ impl SegmentStore for Faulty {
         limits: SegmentLimits,
     ) -> Result<Appended> {
         self.up()?;
-        let appended = self.inner.append(segment, frame, limits).await?;
+        let appended = self.inner().append(segment, frame, limits).await?;
         self.reply(appended)
     }
 
     async fn seal(&self, segment: SegmentId, ttl: Option<Duration>) -> Result<Sealing> {
         self.up()?;
-        let sealing = self.inner.seal(segment, ttl).await?;
+        let sealing = self.inner().seal(segment, ttl).await?;
         self.reply(sealing)
     }
 
     async fn partition(&self, partition: u16) -> Result<Partition> {
         self.up()?;
-        self.inner.partition(partition).await
+        self.inner().partition(partition).await
     }
 
     async fn sealed(&self, partition: u16) -> Result<Vec<(u64, Totals)>> {
         self.up()?;
-        self.inner.sealed(partition).await
+        self.inner().sealed(partition).await
     }
 
     async fn frames(
@@ -103,24 +118,24 @@ impl SegmentStore for Faulty {
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
         self.up()?;
-        self.inner.frames(segment, after, limit).await
+        self.inner().frames(segment, after, limit).await
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
         self.up()?;
-        let gate = self.inner.mark_archived(segment, proof).await?;
+        let gate = self.inner().mark_archived(segment, proof).await?;
         self.reply(gate)
     }
 
     async fn announce_holds(&self, partition: u16, change: Uuid) -> Result<()> {
         self.up()?;
-        self.inner.announce_holds(partition, change).await?;
+        self.inner().announce_holds(partition, change).await?;
         self.reply(())
     }
 
     async fn suspend_expiry(&self, partition: u16, segments: &[u64]) -> Result<Vec<u64>> {
         self.up()?;
-        let held = self.inner.suspend_expiry(partition, segments).await?;
+        let held = self.inner().suspend_expiry(partition, segments).await?;
         self.reply(held)
     }
 
@@ -131,39 +146,45 @@ impl SegmentStore for Faulty {
         holds: Uuid,
     ) -> Result<Resuming> {
         self.up()?;
-        let resuming = self.inner.resume_expiry(segment, ttl, holds).await?;
+        let resuming = self.inner().resume_expiry(segment, ttl, holds).await?;
         self.reply(resuming)
     }
 
     async fn held(&self, partition: u16) -> Result<Vec<u64>> {
         self.up()?;
-        self.inner.held(partition).await
+        self.inner().held(partition).await
     }
 
     async fn expiry(&self, segment: SegmentId) -> Result<Expiry> {
         self.up()?;
-        self.inner.expiry(segment).await
+        self.inner().expiry(segment).await
     }
 
     async fn raise_fence(&self, partition: u16, token: u64) -> Result<u64> {
         self.up()?;
-        let newest = self.inner.raise_fence(partition, token).await?;
+        let newest = self.inner().raise_fence(partition, token).await?;
         self.reply(newest)
     }
 
     async fn lease(&self, holder: &str, ttl: Duration) -> Result<bool> {
         self.up()?;
-        let lease = self.inner.lease(holder, ttl).await?;
+        let lease = self.inner().lease(holder, ttl).await?;
         self.reply(lease)
     }
 
     async fn release(&self, holder: &str) -> Result<()> {
         self.up()?;
-        self.inner.release(holder).await
+        self.inner().release(holder).await
+    }
+
+    async fn skip(&self, partition: u16, writer: WriterId, last: u64) -> Result<u64> {
+        self.up()?;
+        let held = self.inner().skip(partition, writer, last).await?;
+        self.reply(held)
     }
 
     async fn sweep(&self) -> Result<u64> {
         self.up()?;
-        self.inner.sweep().await
+        self.inner().sweep().await
     }
 }

@@ -57,16 +57,16 @@ impl Archive {
 }
 
 /// Puts a file's content back.
-struct Restored<'a>(&'a Path, Vec<u8>);
+pub(crate) struct Restored<'a>(&'a Path, Vec<u8>);
 
 impl<'a> Restored<'a> {
-    fn change(path: &'a Path, content: &[u8]) -> Self {
+    pub(crate) fn change(path: &'a Path, content: &[u8]) -> Self {
         let before = std::fs::read(path).unwrap();
         std::fs::write(path, content).unwrap();
         Self(path, before)
     }
 
-    fn remove(path: &'a Path) -> Self {
+    pub(crate) fn remove(path: &'a Path) -> Self {
         let before = std::fs::read(path).unwrap();
         std::fs::remove_file(path).unwrap();
         Self(path, before)

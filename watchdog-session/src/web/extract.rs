@@ -2,7 +2,8 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::Extensions;
+use axum::http::header::{AUTHORIZATION, HeaderMap, USER_AGENT};
 use axum::http::request::Parts;
 use watchdog_core::audit::Client;
 
@@ -48,15 +49,23 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestClient {
 pub struct NoTouch;
 
 pub(super) fn client(parts: &Parts, web: Option<&WebSessions>) -> Client {
-    if let Some(client) = parts.extensions.get::<Client>() {
+    client_of(&parts.headers, &parts.extensions, web)
+}
+
+pub(super) fn client_of(
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    web: Option<&WebSessions>,
+) -> Client {
+    if let Some(client) = extensions.get::<Client>() {
         return bounded(client);
     }
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let ip = match web {
-        Some(web) => web.proxies().client_address(peer, &parts.headers),
+        Some(web) => web.proxies().client_address(peer, headers),
         None => peer,
     };
-    let user_agent = parts.headers.get(USER_AGENT).map(|agent| {
+    let user_agent = headers.get(USER_AGENT).map(|agent| {
         let start = &agent.as_bytes()[..agent.len().min(MAX_USER_AGENT)];
         // What is no text becomes three bytes for one.
         cut(&String::from_utf8_lossy(start)).to_owned()

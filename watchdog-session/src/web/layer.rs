@@ -6,11 +6,16 @@ use axum::http::header::{
 };
 use axum::http::{Request, Response};
 use tower::{Layer, Service};
+use watchdog_core::audit::Requester;
 
 use super::WebSessions;
+use super::extract::client_of;
 use super::visit::Visit;
 
 /// Gives each request its session, and each answer its cookie: [`WebSessions::layer`].
+///
+/// A layer around it that records requests learns who asks, and from where, by the
+/// [`Requester`] it puts into their extensions.
 #[derive(Clone, Debug)]
 pub struct SessionLayer {
     web: WebSessions,
@@ -52,6 +57,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let (web, visit) = (self.web.clone(), Visit::new(self.web.clone()));
+        if let Some(requester) = request.extensions().get::<Requester>() {
+            let client = client_of(request.headers(), request.extensions(), Some(&web));
+            requester.set_client(client);
+        }
         request.extensions_mut().insert(web);
         request.extensions_mut().insert(visit.clone());
         let answer = self.inner.call(request);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts;
 use watchdog_core::Secret;
-use watchdog_core::audit::Client;
+use watchdog_core::audit::{Actor, Client, Requester};
 
 use super::cookie::Presented;
 use super::extract::{NoTouch, bearer, client};
@@ -31,6 +31,8 @@ struct State {
     cookie: Option<HeaderValue>,
     /// Whether the answer depends on who asks.
     is_read: bool,
+    /// Where to say who it is, for those who record the request.
+    requester: Option<Requester>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,13 @@ impl Visit {
 
     /// That of a request, which is missing when the layer is.
     pub(super) fn of(parts: &Parts) -> Result<Self, Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Rejection::misconfigured)
+        let visit = parts.extensions.get::<Self>().ok_or_else(Rejection::misconfigured)?;
+        if let Some(requester) = parts.extensions.get::<Requester>() {
+            let mut state = visit.state();
+            state.requester = Some(requester.clone());
+            state.introduce();
+        }
+        Ok(visit.clone())
     }
 
     pub(super) fn web(&self) -> &WebSessions {
@@ -112,7 +120,7 @@ impl Visit {
                 sessions.authenticate_for_step_up(token, &client).await?
             }
         };
-        self.state().session = Known::Session(session.clone());
+        self.state().know(session.clone());
         Ok(Some(session))
     }
 
@@ -151,7 +159,7 @@ impl Visit {
     /// A new session has taken the place of whatever there was.
     pub(super) fn began(&self, issued: &Issued) -> Result<()> {
         let mut state = self.state();
-        state.session = Known::Session(issued.session.clone());
+        state.know(issued.session.clone());
         state.forget_attributes();
         state.cookie = Some(self.web.cookie().holding(&issued.session_token)?);
         Ok(())
@@ -202,6 +210,20 @@ impl State {
     fn known(&mut self) -> &Known {
         self.is_read = true;
         &self.session
+    }
+
+    fn know(&mut self, session: Session) {
+        self.session = Known::Session(session);
+        self.introduce();
+    }
+
+    /// Says who it is; not of a session that may not be served, which somebody may have stolen.
+    fn introduce(&self) {
+        if let (Some(requester), Known::Session(session)) = (&self.requester, &self.session)
+            && !session.is_step_up_required()
+        {
+            requester.set_actor(Actor::user(session.user()));
+        }
     }
 
     fn forget_attributes(&mut self) {

@@ -82,6 +82,15 @@ impl Backend {
         }
     }
 
+    /// The client of the bucket's own settings, where there are any.
+    #[cfg(feature = "s3")]
+    pub(super) fn settings(&self) -> Option<&s3::SettingsClient> {
+        match self {
+            Self::S3(clients) => Some(clients.settings()),
+            _ => None,
+        }
+    }
+
     #[cfg_attr(not(feature = "s3"), expect(unused_variables, reason = "only S3 has budgets"))]
     pub(super) fn deadline(&self, budget: Budget) -> Duration {
         match self {

@@ -62,8 +62,25 @@ pub(super) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     chain(error).last().map_or_else(String::new, ToString::to_string)
 }
 
+/// The error of an answer with a status that is no success.
+#[cfg(feature = "s3")]
+pub(super) fn refused(operation: &str, status: u16, code: Option<&str>) -> Error {
+    let kind = of_status(status, code, operation);
+    Error::new(kind, format!("{operation} failed")).with_source(answered(status, code))
+}
+
+/// What a store answered, as the source of an error.
+#[cfg(feature = "s3")]
+pub(super) fn answered(status: u16, code: Option<&str>) -> impl StdError + Send + Sync + 'static {
+    Cause(match code {
+        Some(code) => format!("status {status}, code {code}"),
+        None => format!("status {status}"),
+    })
+}
+
 fn subject(operation: &str, key: &str) -> String {
     match operation {
+        _ if key.is_empty() => "the bucket".into(),
         "list" | "probe" => format!("objects under \"{key}\""),
         _ => format!("object \"{key}\""),
     }
@@ -102,7 +119,7 @@ fn status(text: &str) -> Option<(u16, &str)> {
 }
 
 /// The `<Code>` of an S3 error document.
-fn code(body: &str) -> Option<&str> {
+pub(super) fn code(body: &str) -> Option<&str> {
     let (_, rest) = body.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
     let is_code = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());

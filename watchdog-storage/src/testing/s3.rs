@@ -2,16 +2,18 @@
 //!
 //! The store is `s3s-fs` over a temporary directory. It checks signatures and honours
 //! `If-None-Match: *`, but two creates at the same instant may both win: races belong on
-//! [`Objects::memory`](crate::objects::Objects::memory).
+//! [`Objects::memory`](crate::objects::Objects::memory). The bucket has lifecycle rules, versioning and
+//! default encryption, which are checked and kept, and not carried out.
 
 mod fault;
+mod settings;
 mod tls;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -57,6 +59,7 @@ struct Shared {
     root: PathBuf,
     requests: AtomicU64,
     faults: Faults,
+    is_bare: Arc<AtomicBool>,
 }
 
 impl S3Server {
@@ -88,6 +91,8 @@ impl S3Server {
         let store = s3s_fs::FileSystem::new(&root).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("the S3 store does not start: {error:?}"))
         })?;
+        let store = settings::Store::new(store);
+        let is_bare = Arc::clone(&store.is_bare);
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let shared = Arc::new(Shared {
@@ -95,6 +100,7 @@ impl S3Server {
             root,
             requests: AtomicU64::new(0),
             faults: Faults::default(),
+            is_bare,
         });
 
         let mut certificate = None;
@@ -144,6 +150,11 @@ impl S3Server {
     /// Forgets the faults that have not happened yet.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
+    }
+
+    /// Answers calls about the bucket's settings as a store that has none: 501.
+    pub fn deny_settings(&self) {
+        self.shared.is_bare.store(true, Ordering::Relaxed);
     }
 
     /// The file behind an object, to damage it behind the store's back.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use watchdog_audit::LegalHold;
 use watchdog_core::Timestamp;
+use watchdog_core::audit::{Actor, Category};
 use watchdog_core::testing::ManualClock;
 use watchdog_storage::postgres::sqlx;
 use watchdog_storage::testing::postgres::shared;
@@ -68,9 +70,28 @@ async fn entries_of_any_month_find_their_partition() {
     let log = desk.log_at(&clock).await;
     for round in 0..3 {
         record(&log, round * 4..round * 4 + 4).await;
-        clock.advance(Duration::from_secs(20 * DAY));
+        clock.advance(Duration::from_secs(10 * DAY));
     }
     log.seal_and_archive().await.unwrap();
     assert_eq!(log.copy_to_postgres().await.unwrap().rows, 12);
-    assert_eq!(desk.months("access"), ["2026_01", "2026_02", "2026_03", "2026_04"]);
+    assert_eq!(desk.months("access"), ["2026_01", "2026_02", "2026_03"]);
+}
+
+#[tokio::test]
+async fn no_partition_of_a_category_under_legal_hold_is_dropped() {
+    let Some(server) = shared() else { return };
+    let desk = Desk::on(server).await;
+    let clock = ManualClock::new(BEGIN);
+    let log = desk.log_at(&clock).await;
+    record(&log, 0..8).await;
+    log.seal_and_archive().await.unwrap();
+    log.copy_to_postgres().await.unwrap();
+    let hold = LegalHold::new("case-1", "a case").with_category(Category::Database);
+    log.hold(hold, Actor::user("counsel")).await.unwrap();
+    clock.advance(Duration::from_secs(400 * DAY));
+    assert_eq!(log.copy_to_postgres().await.unwrap().dropped, 4, "of the others");
+    assert_eq!(desk.months("database").first().unwrap(), "2026_01");
+    log.release_hold("case-1", Actor::user("counsel")).await.unwrap();
+    assert_eq!(log.copy_to_postgres().await.unwrap().dropped, 2);
+    assert_eq!(desk.months("database").first().unwrap(), "2027_02");
 }

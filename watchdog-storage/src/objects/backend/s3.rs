@@ -1,5 +1,7 @@
 //! The S3 clients of one bucket, one per budget.
 
+mod settings;
+
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
@@ -11,11 +13,14 @@ use super::super::endpoint;
 use super::super::error::root_cause;
 use crate::error::{Error, ErrorKind, Result};
 
+pub(in super::super) use settings::SettingsClient;
+
 /// One client per budget: retries and timeouts belong to a client, not to a call.
 pub(in super::super) struct Clients {
     foreground: (AmazonS3, Limits),
     background: (AmazonS3, Limits),
     probe: (AmazonS3, Limits),
+    settings: SettingsClient,
 }
 
 impl Clients {
@@ -25,10 +30,16 @@ impl Clients {
             let limits = budget.limits(config.retry_budget, config.request_timeout);
             client(config, &certificates, limits).map(|client| (client, limits))
         };
+        let foreground = client(Budget::Foreground)?;
+        let options = client_options(config, &certificates, foreground.1);
+        let (_, allow_http) = address(config)?;
+        let options = options.with_allow_http(allow_http);
+        let settings = SettingsClient::new(config, &options, foreground.0.clone())?;
         Ok(Self {
-            foreground: client(Budget::Foreground)?,
+            foreground,
             background: client(Budget::Background)?,
             probe: client(Budget::Probe)?,
+            settings,
         })
     }
 
@@ -38,6 +49,10 @@ impl Clients {
 
     pub(super) fn deadline(&self, budget: Budget) -> Duration {
         self.choose(budget).1.deadline()
+    }
+
+    pub(super) fn settings(&self) -> &SettingsClient {
+        &self.settings
     }
 
     fn choose(&self, budget: Budget) -> &(AmazonS3, Limits) {
@@ -61,7 +76,11 @@ fn certificates(config: &S3Config) -> Result<Vec<Certificate>> {
     if found.is_empty() { Err(unusable("found nothing among")) } else { Ok(found) }
 }
 
-fn client(config: &S3Config, certificates: &[Certificate], limits: Limits) -> Result<AmazonS3> {
+fn client_options(
+    config: &S3Config,
+    certificates: &[Certificate],
+    limits: Limits,
+) -> ClientOptions {
     let mut options = ClientOptions::new()
         .with_timeout(limits.one_try)
         .with_connect_timeout(config.connect_timeout.min(limits.one_try));
@@ -72,6 +91,11 @@ fn client(config: &S3Config, certificates: &[Certificate], limits: Limits) -> Re
         // Who names an authority of one's own means that one, not also every public one.
         options = options.with_no_system_certificates(true);
     }
+    options
+}
+
+fn client(config: &S3Config, certificates: &[Certificate], limits: Limits) -> Result<AmazonS3> {
+    let options = client_options(config, certificates, limits);
     let (endpoint, allow_http) = address(config)?;
     let mut builder = credentials(config)
         .with_client_options(options.with_allow_http(allow_http))

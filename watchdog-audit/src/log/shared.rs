@@ -1,0 +1,70 @@
+//! What the façade and the health check see of the writer.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use watchdog_core::Timestamp;
+
+use crate::log::dropped::Dropped;
+use crate::spool::{Spool, SpoolStatus};
+
+/// Shared between the façade, its writer and its keeper.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Entries taken and not yet acknowledged.
+    pub(crate) waiting: AtomicU64,
+    /// Entries in the spool that the store does not have.
+    pub(crate) unsent: AtomicU64,
+    /// Entries of processes that are gone, on their way.
+    pub(crate) adopted: AtomicU64,
+    /// Since when the store has refused the oldest of them.
+    failing_since: Mutex<Option<Timestamp>>,
+    /// Whether too few replicas had the newest entries in time.
+    pub(crate) is_unreplicated: AtomicBool,
+    /// Tells the writer to take what is queued and end.
+    pub(crate) closing: Notify,
+    /// Asks the writer to see whether the store still has what it acknowledged.
+    pub(crate) doubt: Notify,
+    /// Wakes the keeper of the spool.
+    pub(crate) keep: Notify,
+    /// What a full queue dropped, by category.
+    pub(crate) dropped: Dropped,
+    spool: Mutex<Option<Spool>>,
+    /// Why there is no spool, when there should be one.
+    spoolless: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
+        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_failure(&self, at: Option<Timestamp>) {
+        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = at.map(|at| since.unwrap_or(at));
+    }
+
+    pub(crate) fn spool(&self) -> Option<Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_spool(&self, spool: Option<Spool>) {
+        *self.spool.lock().unwrap_or_else(PoisonError::into_inner) = spool;
+    }
+
+    /// Why there is no spool, when there should be one.
+    pub(crate) fn spoolless(&self) -> Option<String> {
+        self.spoolless.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_spoolless(&self, reason: String) {
+        *self.spoolless.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    pub(crate) fn spool_status(&self, now: Timestamp) -> Option<SpoolStatus> {
+        let status = self.spool()?.status(now);
+        let unsent = self.unsent.load(Ordering::Relaxed);
+        Some(SpoolStatus { unsent, adopted: self.adopted.load(Ordering::Relaxed), ..status })
+    }
+}

@@ -1,0 +1,124 @@
+//! The best lines so far.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::entry::Line;
+use crate::error::Result;
+#[cfg(feature = "objects")]
+use crate::manifest::TimeRange;
+use crate::query::cursor::{Cursor, Position};
+use crate::query::{Filter, Order};
+
+/// A line that is asked for, and its bytes as they are stored.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    pub(crate) line: Line,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// As many lines as a page takes, and one more to know whether there is a next page.
+#[derive(Debug)]
+pub(crate) struct Best {
+    filter: Arc<Filter>,
+    hits: BTreeMap<Position, Hit>,
+    /// Nothing that does not come before this is of interest.
+    bound: Option<Position>,
+}
+
+impl Best {
+    pub(crate) fn new(filter: Arc<Filter>) -> Self {
+        Self { filter, hits: BTreeMap::new(), bound: None }
+    }
+
+    /// An empty one of the same query that takes only what would still come into the page.
+    #[cfg(feature = "objects")]
+    pub(crate) fn branch(&self) -> Self {
+        Self { filter: Arc::clone(&self.filter), hits: BTreeMap::new(), bound: self.worst() }
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Looks at a line by its bytes.
+    pub(crate) fn offer(&mut self, bytes: &[u8]) -> Result<()> {
+        if !self.filter.may_take(bytes) {
+            return Ok(());
+        }
+        // Most lines of a wide query are beyond the page, and reading JSON is what costs.
+        if let Some(at) = self.filter.occurred_at(bytes) {
+            let is_late = self.worst().is_some_and(|worst| match self.filter.order() {
+                Order::NewestFirst => at < worst.occurred_at,
+                Order::OldestFirst => at > worst.occurred_at,
+            });
+            if is_late || !self.filter.takes_instant(at) {
+                return Ok(());
+            }
+        }
+        let line = Line::decode(bytes)?;
+        if self.filter.takes(&line) {
+            self.insert(Position::of(&line), Hit { line, bytes: bytes.to_vec() });
+        }
+        Ok(())
+    }
+
+    /// Takes what a branch has found.
+    #[cfg(feature = "objects")]
+    pub(crate) fn merge(&mut self, branch: Self) {
+        for (position, hit) in branch.hits {
+            self.insert(position, hit);
+        }
+    }
+
+    fn insert(&mut self, position: Position, hit: Hit) {
+        let order = self.filter.order();
+        if self.worst().is_some_and(|worst| !position.is_before(worst, order)) {
+            return;
+        }
+        // The same entry from store and archive is one.
+        self.hits.insert(position, hit);
+        if self.hits.len() > self.filter.limit() + 1 {
+            match order {
+                Order::NewestFirst => self.hits.pop_first(),
+                Order::OldestFirst => self.hits.pop_last(),
+            };
+        }
+    }
+
+    /// The last position that still matters, once the page is full.
+    fn worst(&self) -> Option<Position> {
+        if self.hits.len() <= self.filter.limit() {
+            return self.bound;
+        }
+        let worst = match self.filter.order() {
+            Order::NewestFirst => self.hits.first_key_value(),
+            Order::OldestFirst => self.hits.last_key_value(),
+        };
+        worst.map(|(position, _)| *position)
+    }
+
+    /// Whether nothing of this range can come into the page any more.
+    #[cfg(feature = "objects")]
+    pub(crate) fn is_settled_before(&self, range: TimeRange) -> bool {
+        self.worst().is_some_and(|worst| match self.filter.order() {
+            Order::NewestFirst => worst.occurred_at > range.to,
+            Order::OldestFirst => worst.occurred_at < range.from,
+        })
+    }
+
+    /// The page in the order of the query, and where to go on.
+    pub(crate) fn finish(self) -> (Vec<Hit>, Option<Cursor>) {
+        let has_more = self.hits.len() > self.filter.limit();
+        let reads_until = self.filter.reads_until();
+        let mut hits: Vec<_> = self.hits.into_iter().collect();
+        if self.filter.order() == Order::NewestFirst {
+            hits.reverse();
+        }
+        hits.truncate(self.filter.limit());
+        let last = hits.last().filter(|_| has_more).map(|(after, _)| *after);
+        let next = last.map(|after| Cursor { after, reads_until });
+        (hits.into_iter().map(|(_, hit)| hit).collect(), next)
+    }
+}

@@ -1,0 +1,277 @@
+//! The spool on its disk: everything here blocks, and runs on the spool's own thread.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::frame::Frame;
+use crate::spool::files::{SpoolFile, SpoolFiles};
+use crate::spool::home::Home;
+use crate::spool::index::{Index, Place, Stretch};
+use crate::spool::record::{encode, scan};
+use crate::spool::state::State;
+
+/// The files of one writer.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    home: Home,
+    files: Arc<dyn SpoolFiles>,
+    index: Index,
+    active: Option<Active>,
+    state: Arc<State>,
+    cursor: Cursor,
+}
+
+#[derive(Debug)]
+struct Active {
+    number: u64,
+    bytes: u64,
+    file: Box<dyn SpoolFile>,
+}
+
+/// How far a file has been read, so that reading in order reads each byte once.
+#[derive(Debug, Default)]
+struct Cursor {
+    file: u64,
+    offset: u64,
+    /// The last entry that was read from before `offset`.
+    last: u64,
+}
+
+impl Disk {
+    /// The spool of a new writer, in an empty directory.
+    pub(crate) fn new(
+        home: Home,
+        files: Arc<dyn SpoolFiles>,
+        max_bytes: u64,
+        state: Arc<State>,
+    ) -> Self {
+        let index = Index::new(max_bytes);
+        Self { home, files, index, active: None, state, cursor: Cursor::default() }
+    }
+
+    /// The spool of a writer that is gone, with what can be read of its files.
+    pub(crate) fn adopt(
+        home: Home,
+        files: Arc<dyn SpoolFiles>,
+        state: Arc<State>,
+    ) -> io::Result<Self> {
+        let mut disk = Self::new(home, files, u64::MAX, state);
+        for number in disk.home.files()? {
+            disk.index.begun(number);
+            let path = disk.home.file(number);
+            let content = fs::read(&path)?;
+            let found = scan(&content);
+            if found.damaged > 0 {
+                tracing::error!(
+                    path = %path.display(), bytes = found.damaged,
+                    "part of an audit spool is damaged"
+                );
+            }
+            if found.end < content.len() {
+                // A write that the process did not live to finish: nobody was told of it.
+                fs::OpenOptions::new().write(true).open(&path)?.set_len(found.end as u64)?;
+            }
+            if let Some(records) = stretch(number, found.frames.iter(), found.end) {
+                disk.index.synced(records);
+            } else {
+                fs::remove_file(&path)?;
+            }
+        }
+        disk.tell();
+        Ok(disk)
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.range().is_none()
+    }
+
+    /// The number of the last entry there is.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.index.range().map(|(_, last)| last)
+    }
+
+    /// Writes and syncs frames; on an error none of them counts.
+    pub(crate) fn write(&mut self, frames: &[Arc<Frame>]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for frame in frames {
+            encode(frame, &mut bytes);
+        }
+        let outcome = self.keep_linked().and_then(|()| match self.try_write(frames, &bytes) {
+            // A file that failed is never tried again; a new one is, once.
+            Err(error) if error.kind() != io::ErrorKind::QuotaExceeded => {
+                tracing::error!(%error, "a file of the audit spool failed; another one is begun");
+                self.try_write(frames, &bytes)
+            }
+            outcome => outcome,
+        });
+        self.state.note(&outcome);
+        self.tell();
+        outcome
+    }
+
+    fn try_write(&mut self, frames: &[Arc<Frame>], bytes: &[u8]) -> io::Result<()> {
+        let length = bytes.len() as u64;
+        match self.index.place(length) {
+            Place::Open if self.active.is_some() => {}
+            Place::Open | Place::New(_) => self.rotate()?,
+            Place::Full => {
+                return Err(io::Error::new(
+                    io::ErrorKind::QuotaExceeded,
+                    "the audit spool is full: WATCHDOG_AUDIT_SPOOL_MAX_BYTES is reached",
+                ));
+            }
+        }
+        let Some(active) = &mut self.active else {
+            return Err(io::Error::other("there is no file to write to"));
+        };
+        let written = active.file.write(bytes).and_then(|()| active.file.sync());
+        match written {
+            Ok(()) => {
+                active.bytes += length;
+                let number = active.number;
+                let frames = frames.iter().map(AsRef::as_ref);
+                if let Some(records) = stretch(number, frames, bytes.len()) {
+                    self.index.synced(records);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.poison();
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a new file and makes its name durable.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.active = None;
+        self.index.close();
+        let number = match self.index.place(0) {
+            Place::New(number) => number,
+            _ => return Err(io::Error::other("the spool has no number for a file")),
+        };
+        self.home.restore()?;
+        // The number is used up whatever comes: a name that failed is not taken again.
+        self.index.begun(number);
+        let file = self.files.create(&self.home.file(number))?;
+        self.files.sync_directory(self.home.path())?;
+        self.active = Some(Active { number, bytes: 0, file });
+        Ok(())
+    }
+
+    /// The open file failed: what it has synced counts, and nothing more goes into it.
+    fn poison(&mut self) {
+        self.state.poisoned();
+        self.index.close();
+        self.active = None;
+    }
+
+    /// Somebody may have removed the open file: its content goes into a new one.
+    fn keep_linked(&mut self) -> io::Result<()> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        if active.file.is_linked()? {
+            return Ok(());
+        }
+        tracing::error!("a file of the audit spool was removed while it was written");
+        let (number, bytes) = (active.number, active.bytes);
+        let content = active.file.content(bytes)?;
+        self.poison();
+        self.rotate()?;
+        let Some(active) = &mut self.active else { return Ok(()) };
+        match active.file.write(&content).and_then(|()| active.file.sync()) {
+            Ok(()) => {
+                active.bytes = bytes;
+                self.index.moved(number, active.number);
+                self.cursor = Cursor::default();
+                Ok(())
+            }
+            Err(error) => {
+                self.poison();
+                Err(error)
+            }
+        }
+    }
+
+    /// The next frames that end after entry `number`, in order; empty at the end.
+    pub(crate) fn after(&mut self, mut number: u64) -> io::Result<Vec<Arc<Frame>>> {
+        while let Some(stretch) = self.index.after(number) {
+            let goes_on = self.cursor.file == stretch.file && self.cursor.last == number;
+            let begin = if goes_on { self.cursor.offset } else { 0 };
+            let path = self.home.file(stretch.file);
+            let content = match read(&path, begin, stretch.bytes) {
+                // Somebody removed it: whoever asks learns what follows.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tracing::error!(path = %path.display(), "a file of the audit spool is gone");
+                    Vec::new()
+                }
+                content => content?,
+            };
+            let found = scan(&content);
+            self.cursor = Cursor { file: stretch.file, offset: stretch.bytes, last: stretch.last };
+            let frames: Vec<_> =
+                found.frames.into_iter().filter(|f| f.last() > number).map(Arc::new).collect();
+            if !frames.is_empty() {
+                return Ok(frames);
+            }
+            // What the file was to hold cannot be read: on with the next.
+            number = stretch.last;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Entries up to `last` are kept elsewhere.
+    pub(crate) fn release(&mut self, last: u64) {
+        for number in self.index.release(last) {
+            if self.active.as_ref().is_some_and(|active| active.number == number) {
+                self.active = None;
+            }
+            let path = self.home.file(number);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, path = %path.display(), "a spool file is not removed");
+                }
+                _ => {}
+            }
+        }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.state.holds(self.index.entries(), self.index.bytes(), self.index.oldest());
+    }
+}
+
+/// The bytes of a file from one offset to another.
+fn read(path: &Path, begin: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(begin))?;
+    let mut content = Vec::new();
+    file.take(end.saturating_sub(begin)).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// What frames in `bytes` bytes of a file add to the index.
+fn stretch<'a>(
+    file: u64,
+    frames: impl Iterator<Item = &'a Frame>,
+    bytes: usize,
+) -> Option<Stretch> {
+    let mut stretch: Option<Stretch> = None;
+    for frame in frames {
+        let (first, last, oldest) = (frame.first(), frame.last(), frame.oldest());
+        let before = stretch.unwrap_or(Stretch { file, first, last, bytes: bytes as u64, oldest });
+        stretch = Some(Stretch {
+            first: before.first.min(first),
+            last: before.last.max(last),
+            oldest: before.oldest.min(oldest),
+            ..before
+        });
+    }
+    stretch
+}
