@@ -31,6 +31,8 @@ pub(crate) const MAX_RAW_BYTES: u64 = 96 * 1024 * 1024;
 const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
 /// How much longer than announced an object may be to be looked into, beside twice as long.
 const MAX_ADDED_BYTES: u64 = 1024 * 1024;
+/// Most bytes one object takes: lines that do not compress, and what zstd adds to them.
+const MAX_OBJECT_BYTES: u64 = MAX_RAW_BYTES + 1024 * 1024;
 
 /// The archive in one bucket.
 #[derive(Debug)]
@@ -89,7 +91,7 @@ pub(crate) fn segment_in(key: &str) -> Option<(SegmentId, &str)> {
 impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
-        let bucket = bucket.with_budget(Budget::Background);
+        let bucket = bucket.with_budget(Budget::Background).with_max_size(MAX_OBJECT_BYTES);
         Self { bucket, signer, chain: Mutex::default(), edge: Mutex::default() }
     }
 
@@ -213,6 +215,10 @@ impl Archive {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
+            // Too large to be ours. It is not read; whoever looks at it finds that nothing fits.
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                Ok(Some(Bytes::new()))
+            }
             Err(error) => Err(storage("the bucket did not give an object of the archive")(error)),
         }
     }
