@@ -50,7 +50,10 @@ impl AuditLog {
         let mut operation = self.begin(Category::Security, by, ERASED, resource).await?;
         operation.detail("reason", reason);
         if let Err(held) = self.refuse_when_held(subject).await {
-            operation.deny().await?;
+            match held.kind() {
+                ErrorKind::Held => operation.deny().await?,
+                _ => operation.fail().await?,
+            };
             return Err(held);
         }
         match keys.erase(subject).await {
@@ -97,7 +100,23 @@ impl AuditLog {
     }
 
     /// Legal hold goes before erasure.
-    async fn refuse_when_held(&self, _subject: &Actor) -> Result<()> {
+    #[cfg(feature = "objects")]
+    async fn refuse_when_held(&self, subject: &Actor) -> Result<()> {
+        match self.holds_of(subject).await?.first() {
+            None => Ok(()),
+            Some(hold) => Err(Error::new(
+                ErrorKind::Held,
+                format_args!(
+                    "the legal hold {} forbids to erase the subject: release it first",
+                    hold.id
+                ),
+            )),
+        }
+    }
+
+    /// Holds are kept in the bucket.
+    #[cfg(not(feature = "objects"))]
+    async fn refuse_when_held(&self, _: &Actor) -> Result<()> {
         Ok(())
     }
 

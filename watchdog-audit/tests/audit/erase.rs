@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use watchdog_audit::subjects::ERASED_WITHIN;
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, KeyVault, Order, Query, Record,
-    RedisStore, RedisVault, SegmentStore, StoredSubjectKeys, SubjectKeys,
+    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, KeyVault, LegalHold, Order,
+    Query, Record, RedisStore, RedisVault, SegmentStore, StoredSubjectKeys, SubjectKeys,
 };
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
 use watchdog_storage::objects::Objects;
@@ -314,6 +314,25 @@ async fn derived_keys_and_open_entries_cannot_be_erased() {
         assert_eq!(refused.kind(), ErrorKind::Misuse);
         assert!(refused.to_string().contains("WATCHDOG_AUDIT_"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_legal_hold_forbids_erasing_until_it_is_released() {
+    let (log, vault) = memory().await;
+    record(&log, 0..2).await;
+    let hold = LegalHold::new("case-7", "litigation").with_subject(alice());
+    log.hold(hold, officer()).await.unwrap();
+    let held = log.erase(&alice(), officer(), "request 7").await.unwrap_err();
+    assert_eq!(held.kind(), ErrorKind::Held);
+    assert!(held.to_string().contains("case-7"), "{held}");
+    let stands = vault.list(None, 10).await.unwrap().len();
+    assert_eq!(log.erase(&Actor::user("bob"), officer(), "request 8").await.unwrap().keys, 1);
+    assert_eq!(vault.list(None, 10).await.unwrap().len(), stands - 1, "bob's key alone is gone");
+    log.release_hold("case-7", officer()).await.unwrap();
+    assert_eq!(log.erase(&alice(), officer(), "request 7").await.unwrap().keys, 1);
+    let said = records(&log, Query::new().with_action("audit.subject_erased")).await;
+    let outcomes: Vec<_> = said.iter().map(|record| record.entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Denied, Outcome::Success, Outcome::Success]);
 }
 
 #[tokio::test]
