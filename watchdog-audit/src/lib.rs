@@ -159,9 +159,9 @@ mod reader;
 mod receipt;
 mod recent;
 mod replay;
-mod retention;
 #[cfg(feature = "objects")]
 mod restore;
+mod retention;
 #[cfg(feature = "objects")]
 mod rotation;
 pub mod segment;

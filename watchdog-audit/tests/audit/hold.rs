@@ -6,8 +6,8 @@ use std::time::Duration;
 use watchdog_audit::segment::{ArchiveProof, Expiry, Gate, SegmentId};
 use watchdog_audit::testing::{WIDE, frame, proof};
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, FaultKind, LegalHold, Order, Query, RedisStore,
-    SegmentStore, WriterId,
+    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, FaultKind, LegalHold, Order, Query,
+    RedisStore, SegmentStore, WriterId,
 };
 use watchdog_core::audit::{Actor, Category};
 use watchdog_core::testing::ManualClock;
