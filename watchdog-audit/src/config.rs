@@ -398,6 +398,18 @@ mod tests {
     }
 
     #[test]
+    fn subject_keys_are_where_the_entries_are_unless_it_is_chosen() {
+        let place = |config: AuditConfig, has_redis| config.subject_key_place(has_redis);
+        assert_eq!(place(config(None, None), true), SubjectKeyPlace::Redis);
+        assert_eq!(place(config(None, None), false), SubjectKeyPlace::Embedded);
+        let local = AuditConfig { store: Some(StoreKind::Embedded), ..config(None, None) };
+        assert_eq!(place(local, true), SubjectKeyPlace::Embedded);
+        let chosen = Some(SubjectKeyPlace::Postgres);
+        let chosen = AuditConfig { subject_keys: chosen, ..config(None, None) };
+        assert_eq!(place(chosen, true), SubjectKeyPlace::Postgres);
+    }
+
+    #[test]
     fn the_store_follows_from_redis_unless_it_is_chosen() {
         assert_eq!(config(None, None).store_kind(true), StoreKind::Redis);
         assert_eq!(config(None, None).store_kind(false), StoreKind::Embedded);

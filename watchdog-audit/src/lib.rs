@@ -117,8 +117,6 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
-mod archiving;
-#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -134,6 +132,8 @@ mod frame;
 mod hex;
 #[cfg(feature = "objects")]
 mod hold;
+#[cfg(feature = "objects")]
+pub mod integrity;
 #[cfg(feature = "objects")]
 mod lifecycle;
 mod live;

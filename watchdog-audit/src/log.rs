@@ -1,6 +1,8 @@
 //! The façade: what an application records with, archives, verifies and queries.
 
 mod adoption;
+#[cfg(feature = "objects")]
+mod archiving;
 mod builder;
 #[cfg(all(feature = "objects", feature = "postgres"))]
 mod copy;

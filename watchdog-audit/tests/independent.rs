@@ -141,7 +141,9 @@ fn entry(n: u64) -> Entry {
         Uuid::now_v7(),
         SystemClock.now(),
         Category::ALL[usize::try_from(n % 4).unwrap()],
-        Actor::user(["alice", "bob", "carol", "dave", "\u{e9}ve \"e\""][usize::try_from(n % 5).unwrap()]),
+        Actor::user(
+            ["alice", "bob", "carol", "dave", "\u{e9}ve \"e\""][usize::try_from(n % 5).unwrap()],
+        ),
         "file.written",
         Resource::new("file", n.to_string()),
     )
