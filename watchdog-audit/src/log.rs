@@ -299,7 +299,11 @@ impl Inner {
 
     #[cfg(feature = "objects")]
     pub(crate) fn keeping(&self) -> crate::verify::Keeping {
-        crate::verify::Keeping { retention: self.retention, now: self.clock.now() }
+        crate::verify::Keeping {
+            retention: self.retention,
+            now: self.clock.now(),
+            held: Default::default(),
+        }
     }
 
     #[cfg(feature = "objects")]

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
-use super::{LegalHold, objects};
+use super::{HOLD_RESOURCE, LegalHold, PLACED, objects};
 use crate::error::{ErrorKind, Result};
 use crate::log::AuditLog;
 
@@ -41,7 +41,7 @@ impl AuditLog {
         self.tend_lifecycle().await?;
         let category = hold.category.map(|category| category.as_str());
         let entry = self
-            .hold_entry(by, "audit.hold_placed", &hold.id)
+            .hold_entry(by, PLACED, &hold.id)
             .with_detail("reason", hold.reason)
             .with_detail("category", category);
         let entry = match hold.subject {
@@ -97,7 +97,7 @@ impl AuditLog {
 
     fn hold_entry(&self, by: Actor, action: &str, id: &str) -> Entry {
         let now = self.inner().clock().now();
-        let resource = Resource::new("audit_hold", id);
+        let resource = Resource::new(HOLD_RESOURCE, id);
         Entry::new(Uuid::now_v7(), now, Category::Security, by, action, resource)
             .with_outcome(Outcome::Success)
     }

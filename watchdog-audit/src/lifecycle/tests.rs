@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use watchdog_core::Timestamp;
 use watchdog_core::audit::Actor;
 
 use super::*;
@@ -6,7 +7,7 @@ use crate::hold::{Hold, LegalHold};
 
 fn holds(category: Option<Category>, subject: Option<Actor>) -> Holds {
     let terms = LegalHold { id: "case-1".into(), category, subject, reason: String::new() };
-    Holds(vec![Hold { terms, handles: Vec::new() }])
+    Holds(vec![Hold { terms, handles: Vec::new(), since: Timestamp::UNIX_EPOCH }])
 }
 
 fn terms(holds: &Holds) -> Terms<'_> {
@@ -164,7 +165,8 @@ proptest! {
         let plan = terms.plan();
         for (rule, category) in plan.iter().zip(Category::ALL) {
             for proof in PROOFS {
-                prop_assert!(!overlap(rule.prefix(), &format!("{PREFIX}{proof}")));
+                let proof = format!("{PREFIX}{proof}");
+                prop_assert!(!overlap(rule.prefix(), &proof));
             }
             prop_assert_eq!(rule.prefix(), prefix(category));
             let kept = retention.of(category).map(|kept| kept.as_secs() / 86_400);

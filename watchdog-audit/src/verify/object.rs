@@ -8,6 +8,7 @@ use crate::archive::opened;
 use crate::chain::{Fault, FaultKind};
 use crate::entry::Line;
 use crate::hex;
+use crate::hold;
 use crate::manifest::{ArchivedObject, Manifest};
 use crate::merkle::Tree;
 use crate::tlog::Commitment;
@@ -22,6 +23,8 @@ pub(super) type Numbers = BTreeMap<WriterId, Vec<u64>>;
 pub(super) struct Checked {
     pub(super) leaves: Vec<Commitment>,
     pub(super) numbers: Numbers,
+    /// The legal holds its entries tell of.
+    pub(super) holds: Vec<String>,
 }
 
 /// Checks hash, count and root of an object and every line of it.
@@ -39,6 +42,9 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
             return Err(altered(format!("line {number} is of another category")));
         }
         held.numbers.entry(line.writer).or_default().push(line.sequence);
+        if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
+            held.holds.push(line.resource.id);
+        }
         held.leaves.push(Commitment::of(line.category, bytes));
         tree.push(bytes);
         zone.push(&line);

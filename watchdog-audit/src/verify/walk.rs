@@ -170,6 +170,7 @@ impl Walk<'_> {
                         for (writer, mut held) in checked.numbers {
                             numbers.entry(writer).or_default().append(&mut held);
                         }
+                        self.walked.holds.extend(checked.holds);
                         leaves.push(Leaves::Known(checked.leaves));
                     }
                     Some(Ok(Found::Unread { is_expired })) => {
