@@ -29,6 +29,7 @@ fn count() -> u64 {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "the rate is for people")]
 async fn many_rows_come_in_batches_and_documented_queries_use_an_index() {
     let Some(server) = shared() else { return };
     let count = count();
