@@ -341,6 +341,7 @@ impl Section for AuditConfig {
             );
         }
         self.check_subject_keys(check);
+        crate::retention::check(self, check);
         if self.full_queue.security == OnFull::Drop {
             check.problem(
                 &["full_queue", "security"],
@@ -394,6 +395,18 @@ mod tests {
         let retention = ArchiveRetention::default();
         assert_eq!(retention.of(Category::Security), None);
         assert_eq!(retention.of(Category::Database), Some(Duration::from_secs(30 * 86_400)));
+    }
+
+    #[test]
+    fn subject_keys_are_where_the_entries_are_unless_it_is_chosen() {
+        let place = |config: AuditConfig, has_redis| config.subject_key_place(has_redis);
+        assert_eq!(place(config(None, None), true), SubjectKeyPlace::Redis);
+        assert_eq!(place(config(None, None), false), SubjectKeyPlace::Embedded);
+        let local = AuditConfig { store: Some(StoreKind::Embedded), ..config(None, None) };
+        assert_eq!(place(local, true), SubjectKeyPlace::Embedded);
+        let chosen = Some(SubjectKeyPlace::Postgres);
+        let chosen = AuditConfig { subject_keys: chosen, ..config(None, None) };
+        assert_eq!(place(chosen, true), SubjectKeyPlace::Postgres);
     }
 
     #[test]

@@ -78,6 +78,11 @@ pub(crate) struct Inner {
     archiver: Option<Arc<Archiver>>,
     #[cfg(feature = "objects")]
     retention: crate::config::ArchiveRetention,
+    #[cfg(feature = "objects")]
+    lifecycle: crate::config::LifecycleConfig,
+    /// How long an entry stays in the store.
+    #[cfg(feature = "objects")]
+    ttl: Duration,
     #[cfg(all(feature = "objects", feature = "postgres"))]
     copier: Option<crate::copy::Copier>,
     /// Set when nothing is archived: the life a segment is given when it is sealed.
@@ -255,6 +260,21 @@ impl AuditLog {
 impl Inner {
     pub(crate) fn store(&self) -> &dyn SegmentStore {
         self.store.as_ref()
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn retention(&self) -> crate::config::ArchiveRetention {
+        self.retention
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn lifecycle(&self) -> crate::config::LifecycleConfig {
+        self.lifecycle
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -104,8 +104,11 @@ fn rules_of_others_are_named_when_they_reach_into_the_archive() {
         (&none, rule(access).with_expiration_days(365), None),
         (&held, rule(access).with_expiration_days(365), Some(Kind::ForeignExpiry)),
         (&held, rule(access).with_noncurrent_days(1), Some(Kind::ForeignExpiry)),
-        (&none, rule("audit/v1/category=security/date=2026").with_expiration_days(9999),
-            Some(Kind::ForeignExpiry)),
+        (
+            &none,
+            rule("audit/v1/category=security/date=2026").with_expiration_days(9999),
+            Some(Kind::ForeignExpiry),
+        ),
         (&none, rule(access).with_transition(1, "DEEP_ARCHIVE"), None),
         (&none, rule("audit/v1/").with_transition(1, "GLACIER"), Some(Kind::ForeignTransition)),
         (&none, rule("audit/v1/").with_transition(1, "STANDARD_IA"), None),

@@ -12,6 +12,7 @@ use crate::manifest::{ArchivedObject, Manifest};
 use crate::merkle::Tree;
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
+use crate::zone::ZoneBuilder;
 
 /// The numbers of entries, by writer.
 pub(super) type Numbers = BTreeMap<WriterId, Vec<u64>>;
@@ -29,6 +30,7 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
     let altered = |detail: String| Fault::new(FaultKind::AlteredObject, &object.key, detail);
     let mut tree = Tree::default();
     let mut held = Checked::default();
+    let mut zone = ZoneBuilder::default();
     for bytes in split(&lines) {
         let number = held.leaves.len() + 1;
         let line =
@@ -39,9 +41,14 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         held.numbers.entry(line.writer).or_default().push(line.sequence);
         held.leaves.push(Commitment::of(line.category, bytes));
         tree.push(bytes);
+        zone.push(&line);
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
         return Err(altered("count or Merkle root is another".into()));
+    }
+    // A map that denies what is there would hide it from queries.
+    if zone.finish() != object.zone {
+        return Err(altered("its zone map is not that of its lines".into()));
     }
     Ok(held)
 }

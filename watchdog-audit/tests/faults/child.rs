@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use watchdog_audit::{Moment, Step};
 
 use crate::ledger::Ledger;
-use crate::load::{Archiving, Load, Pace};
+use crate::load::{Archiving, Load, Pace, ROUND, entry};
 use crate::place::Place;
 
 /// What a process is to do.
@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     Seal,
     Object,
     Manifest,
+    Checkpoint,
     Gate,
 }
 
@@ -47,6 +48,7 @@ impl Kind {
             Step::Seal(_) => self == Self::Seal,
             Step::Object(_) => self == Self::Object,
             Step::Manifest(_) => self == Self::Manifest,
+            Step::Checkpoint(_) => self == Self::Checkpoint,
             Step::Gate(_) => self == Self::Gate,
             _ => false,
         }
@@ -182,9 +184,11 @@ fn tell(what: &str) {
 
 async fn load(place: &Place, base: u64) {
     let log = place.log().await;
-    tell("ready");
     let pace = Pace { pause: Duration::ZERO, ..Pace::default() };
     let ledger = Arc::new(Ledger::open(&place.ledger()));
+    log.record(entry(base + ROUND / 4, 20)).await.unwrap();
+    ledger.note(base + ROUND / 4);
+    tell("ready");
     let _load = Load::start(std::slice::from_ref(&log), &ledger, base, pace);
     let _archiving = Archiving::start(&log);
     std::future::pending::<()>().await;
@@ -199,7 +203,7 @@ async fn fill(place: &Place, base: u64, bytes: usize) {
     tell("ready");
     let ledger = Ledger::open(&place.ledger());
     for n in base.. {
-        match log.record(crate::load::entry(n, bytes)).await {
+        match log.record(entry(n, bytes)).await {
             Ok(_) => {
                 ledger.note(n);
                 tell("acknowledged");
