@@ -43,7 +43,7 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         }
         held.numbers.entry(line.writer).or_default().push(line.sequence);
         if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
-            held.holds.push(line.resource.id);
+            held.holds.push(line.resource.id.clone());
         }
         held.leaves.push(Commitment::of(line.category, bytes));
         tree.push(bytes);
