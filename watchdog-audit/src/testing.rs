@@ -77,6 +77,7 @@ pub async fn conformance(store: &dyn SegmentStore) {
     the_fence_only_rises(store).await;
     holds_take_lives_and_give_them_back(store, first, second, third).await;
     the_lease_has_one_holder(store).await;
+    archived_entries_are_passed_over(store).await;
 }
 
 async fn stored(store: &dyn SegmentStore, segment: SegmentId, frame: &Frame) -> FrameId {
