@@ -13,7 +13,6 @@ use watchdog_audit::{
 use watchdog_core::{RootKeys, Secret};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::{Redis, RedisConfig};
-use watchdog_storage::testing::eventually;
 
 /// Segments of a few frames.
 const SEGMENT_BYTES: u64 = 20_000;
@@ -103,10 +102,14 @@ impl Place {
 pub(crate) async fn settled(logs: &[&AuditLog], place: &Place) {
     let is_empty =
         |log: &&AuditLog| log.spool().is_none_or(|spool| spool.unsent == 0 && spool.adopted == 0);
-    eventually("the spools are drained", PATIENCE, async || {
-        logs.iter().all(is_empty) && place.spools() <= logs.len()
-    })
-    .await;
+    let drained = async {
+        while !logs.iter().all(is_empty) || place.spools() > logs.len() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(PATIENCE, drained).await;
+    let left: Vec<_> = logs.iter().map(|log| log.spool()).collect();
+    assert!(outcome.is_ok(), "{} spools are left: {left:?}", place.spools());
 }
 
 pub(crate) fn config() -> AuditConfig {
