@@ -418,6 +418,7 @@ impl Run<'_> {
         if chain.epoch() > self.token {
             return Err(fenced(self.token, chain.epoch()));
         }
+        let signing = signing(chain, archive.signer())?;
         let mut edge = archive.edge_at(chain).await?;
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
@@ -429,7 +430,6 @@ impl Run<'_> {
             self.archived.objects += 1;
             objects.push(object.meta);
         }
-        let signing = signing(chain, archive.signer())?;
         let manifest = Manifest {
             format: MANIFEST_FORMAT.into(),
             number: chain.next(),

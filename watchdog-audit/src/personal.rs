@@ -91,14 +91,20 @@ impl Series {
 
 impl SubjectKey {
     /// A data key of a subject. The label tells keys of one subject apart and stands in the line.
-    ///
-    /// # Errors
-    ///
-    /// None any more.
-    pub fn new(handle: SubjectHandle, label: impl Into<String>, key: &[u8; 32]) -> Result<Self> {
+    pub fn new(handle: SubjectHandle, label: impl Into<String>, key: &[u8; 32]) -> Self {
         let (label, data_key) = (label.into(), Prk::new_less_safe(HKDF_SHA256, key));
         let last = Mutex::new(None);
-        Ok(Self { inner: Arc::new(KeyInner { handle, label, data_key, last }) })
+        Self { inner: Arc::new(KeyInner { handle, label, data_key, last }) }
+    }
+
+    /// The pseudonym of its subject.
+    pub fn handle(&self) -> &SubjectHandle {
+        &self.inner.handle
+    }
+
+    /// What tells it from other keys of its subject.
+    pub fn label(&self) -> &str {
+        &self.inner.label
     }
 
     /// The key of one box.
@@ -359,7 +365,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_seals_no_more_than_two_to_the_32_boxes() {
-        let key = SubjectKey::new(SubjectHandle::from_bytes(&[1; 16]), "l", &[7; 32]).unwrap();
+        let key = SubjectKey::new(SubjectHandle::from_bytes(&[1; 16]), "l", &[7; 32]);
         let is_same = |one: (WriterId, u64), two: (WriterId, u64)| {
             // The tag of nothing under a fixed nonce tells keys apart.
             let [one, two] = [one, two].map(|(writer, sequence)| {
@@ -380,7 +386,7 @@ mod tests {
     async fn a_box_sealed_long_ago_opens() {
         let text = include_str!("personal/box_v1.json");
         let sealed: Sealed = serde_json::from_str(text).unwrap();
-        let key = SubjectKey::new(sealed.subject.clone(), "l", &[7; 32]).unwrap();
+        let key = SubjectKey::new(sealed.subject.clone(), "l", &[7; 32]);
         let opened = sealed.open(&OneKey(key), WRITER, 9).await.unwrap().unwrap();
         assert_eq!((opened.actor.as_str(), &opened.details["n"]), ("alice", &1.into()));
     }

@@ -1,4 +1,100 @@
-//! Data keys of subjects that can be destroyed one by one.
+//! Data keys of subjects that can be destroyed one by one: erasing a person from a log that cannot
+//! be changed.
+//!
+//! The subject of an entry is its actor. What is personal in an entry (actor id, client, details) is
+//! sealed under a data key of the subject before it leaves the process; the line keeps a pseudonym
+//! and the key's label. Whoever destroys the key makes those fields unreadable wherever the line
+//! is: in the store, in the spool, in the archive and its old versions, in every copy. The bytes of
+//! the lines stay, so hashes, proofs and signatures hold, and [`AuditLog::verify`] passes.
+//!
+//! [`AuditLog::erase`]: crate::AuditLog::erase
+//! [`AuditLog::erase_again`]: crate::AuditLog::erase_again
+//! [`AuditLog::rewrap`]: crate::AuditLog::rewrap
+//! [`AuditLog::verify`]: crate::AuditLog::verify
+//!
+//! # What is where
+//!
+//! - A **data key** is 256 random bits, made when a subject is first heard of. A [`KeyVault`] keeps
+//!   it, wrapped with AES-256-GCM under a key derived from `WATCHDOG_ENCRYPTION_KEY` and bound to
+//!   its pseudonym and label. The vault alone opens nothing, nor does the root alone.
+//! - The **pseudonym** is an HMAC of the actor under one more random key, which the vault keeps in
+//!   the same way under the pseudonym of 32 zeros. It outlives every root, so that entries of a
+//!   subject are found, and erased, after any number of rotations.
+//! - A **process** has at most [`CACHED_SUBJECTS`] keys in memory, so that entries of known subjects
+//!   cost no round trip, and a first entry costs one.
+//!
+//! | `WATCHDOG_AUDIT_SUBJECT_KEYS` | place | shared by | choose it when |
+//! |---|---|---|---|
+//! | `redis` | [`RedisVault`](crate::RedisVault): hashes without a life; the server must not evict (`noeviction`, `volatile-*`) | all processes | entries are in Redis, and it is persistent (AOF) and replicated |
+//! | `embedded` | [`EmbeddedVault`](crate::EmbeddedVault): `subject_keys.redb` in the log's directory, each commit synced | one process | there is one process |
+//! | `postgres` | a table, through a vault of that database | all processes | keys are to outlive the loss of Redis |
+//! | `derived` | nowhere: they follow from the root | all | nobody is ever to be erased: **erasing is refused** |
+//!
+//! Who loses the vault loses the personal fields of every entry, as surely as if everybody had been
+//! erased. Back it up, and read on.
+//!
+//! # Erasing
+//!
+//! [`AuditLog::erase`] destroys the key, remembers its label for ever, so that no late call can
+//! bring it back, and records `audit.subject_erased` with the pseudonym. From then on:
+//!
+//! - The process that erased opens nothing of the subject. Every other one opens and seals nothing
+//!   under the key after [`ERASED_WITHIN`], one second, as long as its vault answers. What it seals
+//!   until then is lost with the key: unreadable, which is the safe side.
+//! - A process that does not reach its vault opens nothing at all after that second. It goes on to
+//!   seal for subjects whose keys it has, so that their entries are not lost; entries of others it
+//!   refuses as unavailable.
+//! - Later entries of the subject are sealed under a new key and are readable. Erase once more when
+//!   that is not wanted.
+//! - A query by the actor still finds the old entries, without their personal fields: the pseudonym
+//!   stays, and whoever has root and vault and knows the id can tell whose they are. So can anybody
+//!   to whom `action`, `resource`, `request_id`, `trace_id` or the times tell it: they are not
+//!   sealed. Put no personal data there.
+//! - What left the log earlier is not called back: exports, mirrored log lines, other systems.
+//!
+//! # Backups
+//!
+//! A backup of the vault brings destroyed keys back when it is restored, and whoever holds the
+//! backup *and* the root it was wrapped under can read what was erased since. No software can erase
+//! inside a backup that it does not know of. By place:
+//!
+//! | place | where a destroyed key still is, wrapped |
+//! |---|---|
+//! | Redis | RDB files and AOF until they are rewritten (`BGREWRITEAOF`, `BGSAVE`), replicas until they have caught up, every copy of these files |
+//! | Postgres | dead rows until `VACUUM`, WAL and base backups for as long as point-in-time recovery reaches back |
+//! | embedded | free pages of the file until they are used again, every copy and snapshot of the file |
+//!
+//! Two things bound that. *Keep backups of the vault no longer than the time in which an erasure has
+//! to be complete*; they are small, and older ones serve nobody, since keys are only ever added and
+//! destroyed. And *rotate the root*: [`AuditLog::rewrap`] wraps what stands under the new root;
+//! when the old root is destroyed, every older backup of the vault is worthless. After a restore run
+//! [`AuditLog::erase_again`] before the log is read: the log itself tells who was erased since.
+//!
+//! A restored vault also lacks the keys that were made after its backup. Processes that still have
+//! them in memory put them back when they next use them; others are gone with what they sealed. The
+//! same holds for a Redis primary that is lost before its replica has the newest keys.
+//!
+//! # Rotating `WATCHDOG_ENCRYPTION_KEY`
+//!
+//! List the new key as a previous one in every process; make it the current one and the old one a
+//! previous one in every process; run [`AuditLog::rewrap`] until it re-wraps nothing; drop the old
+//! key. The archive is not touched. A process that starts without a root it needs says so at once.
+//!
+//! # What the law may say
+//!
+//! This is not legal advice. Article 17 GDPR asks that personal data be erased; destroying the only
+//! key to data encrypted in a state-of-the-art way is widely taken as a means to that, and NIST SP
+//! 800-88 knows it as cryptographic erase. Supervisory authorities do not endorse it as such: the
+//! EDPB's guidelines 02/2025 on blockchain technologies prefer that personal data stay outside of what cannot be
+//! changed, and point out that ciphertext is personal data for as long as somebody may hold the key
+//! or the cipher may fall. While a key exists, the entries are pseudonymous, not anonymous; after it
+//! is gone, the pseudonym is still there. Article 17(3) and legal holds may forbid to erase at all.
+//! Let your data protection officer decide which it is, and how long backups may live.
+//!
+//! # How to extend it
+//!
+//! Implement [`KeyVault`] and run `testing::key_vault` on it, or [`SubjectKeys`](crate::SubjectKeys)
+//! for a key service that wraps and unwraps by itself.
 
 mod cache;
 mod derived;

@@ -102,11 +102,14 @@ impl AuditLogBuilder {
     }
 
     /// Seals personal fields under random keys that a vault keeps, wrapped under the encryption
-    /// root: a subject can be erased, see [`subjects`](crate::subjects).
+    /// root: a subject can be erased, see [`subjects`](crate::subjects). A clock is to be set
+    /// before.
     #[must_use]
     pub fn with_subject_key_vault(mut self, vault: Arc<dyn KeyVault>, root: &RootKeys) -> Self {
         let keys = StoredSubjectKeys::new(vault, root);
-        self.subject_keys = Some(keys.map(|keys| Arc::new(keys) as Arc<dyn SubjectKeys>));
+        let clock = Arc::clone(&self.clock);
+        self.subject_keys =
+            Some(keys.map(|keys| Arc::new(keys.with_clock(clock)) as Arc<dyn SubjectKeys>));
         self
     }
 
@@ -299,6 +302,10 @@ impl AuditLogBuilder {
                 archiver,
                 #[cfg(feature = "objects")]
                 retention: self.config.retention,
+                #[cfg(feature = "objects")]
+                lifecycle: self.config.lifecycle,
+                #[cfg(feature = "objects")]
+                ttl: self.config.ttl(),
                 #[cfg(all(feature = "objects", feature = "postgres"))]
                 copier,
                 unarchived_ttl,

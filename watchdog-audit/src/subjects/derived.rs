@@ -1,11 +1,15 @@
 //! Subject keys that follow from the encryption root.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use watchdog_core::audit::Actor;
 use watchdog_core::{KeyId, MacKeys, RootKeys};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::personal::{SubjectHandle, SubjectKey, SubjectKeys, subject_bytes};
+use crate::subjects::CACHED_SUBJECTS;
+use crate::subjects::cache::Cache;
 
 const PURPOSE: &str = "audit/subject/v1";
 
@@ -17,6 +21,8 @@ pub struct DerivedSubjectKeys {
     keys: MacKeys,
     /// Current first.
     ids: Vec<KeyId>,
+    /// Those that were derived lately, to seal with.
+    held: Mutex<Cache<Actor, SubjectKey>>,
 }
 
 impl DerivedSubjectKeys {
@@ -27,7 +33,12 @@ impl DerivedSubjectKeys {
     /// [`ErrorKind::Key`] when the root keys cannot be used.
     pub fn new(encryption: &RootKeys) -> Result<Self> {
         let ids = encryption.derive(PURPOSE)?.into_iter().map(|(id, _)| id).collect();
-        Ok(Self { keys: encryption.mac(PURPOSE)?, ids })
+        let held = Mutex::new(Cache::new(CACHED_SUBJECTS));
+        Ok(Self { keys: encryption.mac(PURPOSE)?, ids, held })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Cache<Actor, SubjectKey>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(&self, id: KeyId, subject: &Actor) -> Option<SubjectHandle> {
@@ -35,25 +46,30 @@ impl DerivedSubjectKeys {
         tag.first_chunk::<16>().map(SubjectHandle::from_bytes)
     }
 
-    fn key(&self, id: KeyId, handle: SubjectHandle) -> Result<Option<SubjectKey>> {
+    fn key(&self, id: KeyId, handle: SubjectHandle) -> Option<SubjectKey> {
         let message = [b"key\0", handle.as_str().as_bytes()].concat();
-        let Some(key) = self.keys.tag_with(id, &message) else { return Ok(None) };
-        SubjectKey::new(handle, id.to_string(), &key).map(Some)
+        let key = self.keys.tag_with(id, &message)?;
+        Some(SubjectKey::new(handle, id.to_string(), &key))
     }
 }
 
 #[async_trait]
 impl SubjectKeys for DerivedSubjectKeys {
     async fn current(&self, subject: &Actor) -> Result<SubjectKey> {
+        if let Some(key) = self.held().get(subject) {
+            return Ok(key.clone());
+        }
         let id = self.keys.current();
+        let key = self.handle(id, subject).and_then(|handle| self.key(id, handle));
         let gone = || Error::new(ErrorKind::Key, "the current key does not derive");
-        let handle = self.handle(id, subject).ok_or_else(gone)?;
-        self.key(id, handle)?.ok_or_else(gone)
+        let key = key.ok_or_else(gone)?;
+        self.held().insert(subject.clone(), key.clone());
+        Ok(key)
     }
 
     async fn find(&self, handle: &SubjectHandle, label: &str) -> Result<Option<SubjectKey>> {
-        let Some(bytes) = crate::hex::decode::<4>(label) else { return Ok(None) };
-        self.key(KeyId::from_bytes(bytes), handle.clone())
+        let id = crate::hex::decode::<4>(label).map(KeyId::from_bytes);
+        Ok(id.and_then(|id| self.key(id, handle.clone())))
     }
 
     async fn handles(&self, subject: &Actor) -> Result<Vec<SubjectHandle>> {

@@ -50,7 +50,10 @@ impl AuditLog {
         let mut operation = self.begin(Category::Security, by, ERASED, resource).await?;
         operation.detail("reason", reason);
         if let Err(held) = self.refuse_when_held(subject).await {
-            operation.deny().await?;
+            match held.kind() {
+                ErrorKind::Held => operation.deny().await?,
+                _ => operation.fail().await?,
+            };
             return Err(held);
         }
         match keys.erase(subject).await {
@@ -97,6 +100,22 @@ impl AuditLog {
     }
 
     /// Legal hold goes before erasure.
+    #[cfg(feature = "objects")]
+    async fn refuse_when_held(&self, subject: &Actor) -> Result<()> {
+        let holds = self.holds_of(subject).await?;
+        if holds.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = holds.iter().map(|hold| hold.id.as_str()).collect();
+        Err(Error::new(
+            ErrorKind::Held,
+            format_args!("the subject cannot be erased under legal hold: {}", ids.join(", ")),
+        ))
+    }
+
+    /// Without an archive nobody can place a hold.
+    #[cfg(not(feature = "objects"))]
+    #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
     async fn refuse_when_held(&self, _subject: &Actor) -> Result<()> {
         Ok(())
     }

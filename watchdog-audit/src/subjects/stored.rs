@@ -174,7 +174,7 @@ impl StoredSubjectKeys {
 
 fn subject_key(handle: SubjectHandle, label: &str, key: &Secret<Vec<u8>>) -> Result<SubjectKey> {
     let key = key.expose().first_chunk().ok_or_else(|| Error::corrupt("a subject's key is cut"))?;
-    SubjectKey::new(handle, label, key)
+    Ok(SubjectKey::new(handle, label, key))
 }
 
 impl Shared {
