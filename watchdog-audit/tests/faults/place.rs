@@ -98,13 +98,15 @@ impl Place {
     }
 }
 
-/// Waits until the store has everything that is spooled, also what killed processes left.
+/// Archives until nothing is left in a spool, also of what killed processes left.
 pub(crate) async fn settled(logs: &[&AuditLog], place: &Place) {
     let is_empty =
         |log: &&AuditLog| log.spool().is_none_or(|spool| spool.unsent == 0 && spool.adopted == 0);
     let drained = async {
         while !logs.iter().all(is_empty) || place.spools() > logs.len() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // A spool keeps what is not archived, where that was asked for.
+            let _ = logs[0].seal_and_archive().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let outcome = tokio::time::timeout(PATIENCE, drained).await;
