@@ -18,12 +18,12 @@ use watchdog_examples::notes;
 async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let log = notes::open(folder.path(), &KeyRing::ephemeral()?).await?;
-    notes::fill(&log, 10_000).await?;
+    notes::fill(&log, 2_000).await?;
     log.seal_and_archive().await?;
     notes::fill(&log, 100).await?;
 
     title("What alice did within five minutes");
-    let from = Timestamp::from_second(notes::FIRST.as_second() + 3600)?;
+    let from = Timestamp::from_second(notes::FIRST.as_second() + 600)?;
     let to = Timestamp::from_second(from.as_second() + 300)?;
     let window = Query::new().with_from(from).with_to(to).with_order(Order::OldestFirst);
     let alice = window.with_actor(Actor::user("alice"));

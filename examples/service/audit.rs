@@ -6,7 +6,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query as QueryString, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use watchdog_audit::{Cursor, Query, Record};
+use watchdog_audit::{AuditReader, Cursor, Query, Reader, Record};
 use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
 use watchdog_session::MAX_USER_BYTES;
@@ -15,11 +15,17 @@ use crate::app::{App, ended};
 use crate::failure::Failure;
 use crate::principal::Principal;
 
+/// What `GET /audit` may ask for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filter {
     actor: Option<String>,
     action: Option<String>,
+    /// Kind and id of a resource, or its kind alone: `file/report.csv`, `file`.
+    resource: Option<String>,
+    outcome: Option<Outcome>,
+    category: Option<Category>,
+    request: Option<String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     limit: Option<usize>,
@@ -34,6 +40,20 @@ impl Filter {
         }
         if let Some(action) = self.action {
             query = query.with_action(action);
+        }
+        match self.resource.as_deref().map(|resource| resource.split_once('/')) {
+            Some(Some((kind, id))) => query = query.with_resource(Resource::new(kind, id)),
+            Some(None) => query = query.with_resource_kind(self.resource.unwrap_or_default()),
+            None => {}
+        }
+        if let Some(outcome) = self.outcome {
+            query = query.with_outcome(outcome);
+        }
+        if let Some(category) = self.category {
+            query = query.with_category(category);
+        }
+        if let Some(request) = self.request {
+            query = query.with_request_id(request);
         }
         if let Some(from) = self.from {
             query = query.with_from(from);
@@ -51,23 +71,16 @@ impl Filter {
     }
 }
 
-/// `GET /audit?actor=&action=&from=&to=&limit=&cursor=`. Reading is recorded, too.
+/// `GET /audit`, with the parameters of [`Filter`]. A page is recorded before it is given out.
 pub(crate) async fn read(
     State(app): State<App>,
     principal: Principal,
     filter: Result<QueryString<Filter>, QueryRejection>,
 ) -> Result<Json<Value>, Failure> {
     let QueryString(filter) = filter.map_err(|_| Failure::bad_request("invalid"))?;
-    let mut operation = principal.begin(Category::Access, "audit.read", whole_log()).await?;
-    operation.detail("filter", format!("{filter:?}"));
-    let page = match filter.query() {
-        Ok(query) => app.audit.query(&query).await.map_err(Failure::from),
-        Err(failure) => Err(failure),
-    };
-    if let Ok(page) = &page {
-        operation.detail("records", page.records.len());
-    }
-    let page = ended(operation, page).await?;
+    let query = filter.query()?;
+    let who = Reader::new(principal.audit.actor(), principal.session.roles().to_vec());
+    let page = AuditReader::new(app.audit.clone(), who).query(&query).await?;
     Ok(Json(json!({
         "records": page.records.iter().map(record).collect::<Vec<_>>(),
         "next": page.next.map(|cursor| cursor.to_string()),

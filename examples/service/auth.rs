@@ -60,7 +60,7 @@ pub(crate) async fn login(
         Ok(issued) => issued,
         Err(error) => return ended(operation, Err(error)).await,
     };
-    operation.actor(Actor::user(&user));
+    operation.actor(audit.actor());
     operation.resource(Resource::new("session", issued.session.id().to_string()));
     if let Err(error) = operation.succeed().await {
         // Nobody has seen the tokens yet.
@@ -111,7 +111,8 @@ pub(crate) async fn refresh(
         }
     };
     operation.resource(Resource::new("session", rotated.session.id().to_string()));
-    operation.actor(Actor::user(rotated.session.user()));
+    audit.set_actor(Actor::user(rotated.session.user()));
+    operation.actor(audit.actor());
     operation.detail("verdict", rotated.verdict.as_str());
     if let Err(error) = operation.succeed().await {
         tracing::error!(%error, "a rotation is not acknowledged by the audit log yet");

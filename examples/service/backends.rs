@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use watchdog_audit::{AuditLog, EmbeddedStore, SegmentStore, SubjectKeySource, SubjectKeys};
+use watchdog_audit::{
+    AuditLog, EmbeddedStore, PostgresCopy, PostgresVault, SegmentStore, SubjectKeySource,
+    SubjectKeys,
+};
 use watchdog_core::KeyRing;
 use watchdog_core::config::Environment;
 use watchdog_health::{CheckSpec, Health, Impact, Probe};
@@ -60,8 +63,15 @@ pub(crate) async fn connect(
     if let Some(redis) = &redis {
         places = places.with_redis(redis.clone());
     }
+    if let Some(postgres) = &postgres {
+        places = places.with_postgres(Arc::new(PostgresVault::new(postgres.clone())));
+    }
     let subject_keys = places.keys(&audit, &keys.encryption)?;
-    let audit = AuditLog::builder()
+    let mut log = AuditLog::builder();
+    if let Some(postgres) = &postgres {
+        log = log.with_postgres_copy(PostgresCopy::new(postgres.clone()));
+    }
+    let audit = log
         .with_config(&audit)
         .with_shared_store(store)
         .with_subject_keys(Arc::clone(&subject_keys))

@@ -27,6 +27,13 @@ const PAGE: usize = 1000;
 /// more stay below it; anything that announces more is not ours.
 pub(crate) const MAX_RAW_BYTES: u64 = 96 * 1024 * 1024;
 
+/// Longest manifest that is read, in bytes: one with 30 000 writers has under 4 MiB.
+const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
+/// How much longer than announced an object may be to be looked into, beside twice as long.
+const MAX_ADDED_BYTES: u64 = 1024 * 1024;
+/// Most bytes one object takes: lines that do not compress, and what zstd adds to them.
+const MAX_OBJECT_BYTES: u64 = MAX_RAW_BYTES + 1024 * 1024;
+
 /// The archive in one bucket.
 #[derive(Debug)]
 pub(crate) struct Archive {
@@ -84,7 +91,7 @@ pub(crate) fn segment_in(key: &str) -> Option<(SegmentId, &str)> {
 impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
-        let bucket = bucket.with_budget(Budget::Background);
+        let bucket = bucket.with_budget(Budget::Background).with_max_size(MAX_OBJECT_BYTES);
         Self { bucket, signer, chain: Mutex::default(), edge: Mutex::default() }
     }
 
@@ -157,7 +164,10 @@ impl Archive {
 
     /// The lines of an object nothing vouches for, `None` when there are none.
     pub(crate) async fn unpacked(&self, key: &str, announced: u64) -> Result<Option<Vec<u8>>> {
-        Ok(self.read(key).await?.and_then(|content| unpack(&content, announced)))
+        Ok(match self.read_at_most(key, MAX_RAW_BYTES).await? {
+            Read::Whole(content) => unpack(&content, announced),
+            Read::Nothing | Read::TooLarge => None,
+        })
     }
 
     pub(crate) async fn keys(&self, prefix: &str, after: Option<String>) -> Result<Vec<String>> {
@@ -193,13 +203,23 @@ impl Archive {
 
     /// A manifest object, `None` when it is not there.
     pub(crate) async fn manifest(&self, key: &str) -> Result<Option<Bytes>> {
-        self.read(key).await
+        Ok(match self.read_at_most(key, MAX_MANIFEST_BYTES).await? {
+            Read::Whole(content) => Some(content),
+            Read::Nothing => None,
+            // No manifest is so large; nothing reads as none.
+            Read::TooLarge => Some(Bytes::new()),
+        })
     }
 
     pub(crate) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
+            // Too large to be ours. It is not read; whoever looks at it finds that it is neither a
+            // manifest nor a frame of zstd.
+            Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
+                Ok(Some(Bytes::from_static(&[0])))
+            }
             Err(error) => Err(storage("the bucket did not give an object of the archive")(error)),
         }
     }
@@ -287,17 +307,37 @@ impl Archive {
 
     /// The lines of an archived object, checked against its hash.
     pub(crate) async fn lines(&self, object: &ArchivedObject) -> Result<Result<Vec<u8>, Fault>> {
-        let fault = |kind, detail: &str| Ok(Err(Fault::new(kind, &object.key, detail)));
-        let Some(content) = self.read(&object.key).await? else {
-            return fault(FaultKind::MissingObject, "it is not in the bucket");
-        };
-        Ok(opened(object, &content))
+        Ok(self.content(object).await?.and_then(|content| opened(object, &content)))
     }
 
-    /// The bytes of an archived object as they are in the bucket, `None` when it is not there.
-    pub(crate) async fn content(&self, object: &ArchivedObject) -> Result<Option<Bytes>> {
-        self.read(&object.key).await
+    /// The bytes of an archived object as they are in the bucket.
+    pub(crate) async fn content(&self, object: &ArchivedObject) -> Result<Result<Bytes, Fault>> {
+        let fault = |kind, detail: &str| Err(Fault::new(kind, &object.key, detail));
+        // Room for inserted lines, so that they can be named, and not for more.
+        let limit = object.bytes.saturating_mul(2).saturating_add(MAX_ADDED_BYTES);
+        Ok(match self.read_at_most(&object.key, limit.min(MAX_RAW_BYTES)).await? {
+            Read::Whole(content) => Ok(content),
+            Read::Nothing => fault(FaultKind::MissingObject, "it is not in the bucket"),
+            Read::TooLarge => fault(FaultKind::AlteredObject, "it is much larger than it was"),
+        })
     }
+
+    async fn read_at_most(&self, key: &str, limit: u64) -> Result<Read> {
+        use watchdog_storage::ErrorKind as Storage;
+        match self.bucket.clone().with_max_size(limit).get(key).await {
+            Ok(bytes) => Ok(Read::Whole(bytes)),
+            Err(error) if error.kind() == Storage::NotFound => Ok(Read::Nothing),
+            Err(error) if error.kind() == Storage::Precondition => Ok(Read::TooLarge),
+            Err(error) => Err(storage("the bucket did not give an object of the archive")(error)),
+        }
+    }
+}
+
+/// What a read within a bound found.
+enum Read {
+    Whole(Bytes),
+    Nothing,
+    TooLarge,
 }
 
 /// The lines of an archived object, checked against its hash.

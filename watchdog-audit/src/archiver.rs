@@ -7,6 +7,7 @@
 
 mod holds;
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,9 @@ use crate::manifest::{MANIFEST_FORMAT, Manifest};
 use crate::pack::{PackedSegment, pack_segment};
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
-use crate::segment::{ArchiveProof, Gate, ManifestRef, SegmentId, SegmentLimits, Totals};
+use crate::segment::{
+    ArchiveProof, Gate, ManifestRef, Partition, SegmentId, SegmentLimits, Totals,
+};
 use crate::store::SegmentStore;
 use crate::telemetry;
 use crate::tlog::Tiling;
@@ -103,7 +106,11 @@ struct State {
     epoch: Option<u64>,
     is_probed: bool,
     examined: Examined,
+    open: Open,
 }
+
+/// By partition: the open segment with something in it, and since when this archiver has seen it.
+type Open = HashMap<u16, (u64, Instant)>;
 
 /// One run, with what it needs at every step.
 struct Run<'a> {
@@ -111,6 +118,7 @@ struct Run<'a> {
     observer: &'a Observer<'a>,
     token: u64,
     watch: Watch,
+    open: &'a mut Open,
     archived: Archived,
 }
 
@@ -200,7 +208,9 @@ impl Archiver {
         // What a run that broke off has left to be written.
         self.archive.edge_at(&chain).await?;
         self.archive.mend_checkpoint(&chain).await?;
-        let mut run = Run { archiver: self, observer, token, watch, archived: Archived::default() };
+        let archived = Archived::default();
+        let mut run =
+            Run { archiver: self, observer, token, watch, open: &mut state.open, archived };
         let mut failed = None;
         for partition in 0..self.store.partitions() {
             // One partition that cannot be archived does not hold up the others.
@@ -288,8 +298,7 @@ impl Run<'_> {
     async fn partition(&mut self, partition: u16, seals_all: bool) -> Result<()> {
         let store = &self.archiver.store;
         let held = store.partition(partition).await?;
-        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
-        if held.totals.frames > 0 && (seals_all || held.is_due(self.archiver.limits, now)) {
+        if held.totals.frames > 0 && (self.is_due(partition, &held) || seals_all) {
             let segment = SegmentId { partition, number: held.open };
             self.tell(&Step::Seal(segment), Moment::Before)?;
             store.seal(segment, None).await?;
@@ -300,6 +309,18 @@ impl Run<'_> {
             store.lease(&self.archiver.holder, LEASE).await?;
         }
         Ok(())
+    }
+
+    /// Whether a segment has its greatest age, by this clock or by how long it has been seen: the
+    /// clock may be late against that of the store.
+    fn is_due(&mut self, partition: u16, held: &Partition) -> bool {
+        let limits = self.archiver.limits;
+        let seen = self.open.entry(partition).or_insert_with(|| (held.open, Instant::now()));
+        if seen.0 != held.open {
+            *seen = (held.open, Instant::now());
+        }
+        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
+        held.is_due(limits, now) || seen.1.elapsed() >= limits.max_age
     }
 
     async fn segment(&mut self, segment: SegmentId, totals: Totals, unarchived: u64) -> Result<()> {
@@ -331,7 +352,7 @@ impl Run<'_> {
         for _ in 0..MAX_GATE_TRIES {
             let proof = ArchiveProof {
                 entries: totals.entries,
-                frames: totals.frames,
+                frames: frames.len() as u64,
                 token: self.token,
                 manifest: manifest.clone(),
                 ttl: self.archiver.ttl,
@@ -360,7 +381,9 @@ impl Run<'_> {
         Err(Error::new(ErrorKind::Busy, "the legal holds change all the time"))
     }
 
-    /// Reads a sealed segment and checks that nothing is missing.
+    /// Reads a sealed segment and checks that nothing is missing. It may hold a frame twice: Redis
+    /// keeps the half of a script that a crash has cut off its log, and runs it with the next one
+    /// when it starts once more.
     async fn read(&self, segment: SegmentId, totals: Totals) -> Result<Vec<Frame>> {
         let mut frames = Vec::new();
         let mut after = None;
@@ -371,7 +394,7 @@ impl Run<'_> {
             frames.extend(page.into_iter().map(|(_, frame)| frame));
         }
         let entries: u64 = frames.iter().map(Frame::count).sum();
-        if (entries, frames.len() as u64) == (totals.entries, totals.frames) {
+        if entries >= totals.entries && frames.len() as u64 >= totals.frames {
             return Ok(frames);
         }
         Err(Error::corrupt(format_args!(
@@ -395,6 +418,7 @@ impl Run<'_> {
         if chain.epoch() > self.token {
             return Err(fenced(self.token, chain.epoch()));
         }
+        let signing = signing(chain, archive.signer())?;
         let mut edge = archive.edge_at(chain).await?;
         let mut objects = Vec::with_capacity(packed.objects.len());
         for object in packed.objects {
@@ -406,7 +430,6 @@ impl Run<'_> {
             self.archived.objects += 1;
             objects.push(object.meta);
         }
-        let signing = signing(chain, archive.signer())?;
         let manifest = Manifest {
             format: MANIFEST_FORMAT.into(),
             number: chain.next(),

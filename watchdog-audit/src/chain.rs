@@ -14,6 +14,11 @@ use crate::writer_id::WriterId;
 /// Most segments in a row that no manifest covers.
 const MAX_UNCOVERED: usize = 1 << 24;
 
+/// Most bytes of zone maps a process keeps: 64 MiB, which is 20 million entries of resources and
+/// requests that all differ, and more where they repeat. Of older objects queries know the times,
+/// the category and the outcomes alone.
+const ZONE_BYTES: usize = 64 * 1024 * 1024;
+
 /// What a fold over the manifests keeps, without the manifests themselves.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Links {
@@ -34,6 +39,8 @@ pub(crate) struct Chain {
     links: Links,
     manifests: Pages<Arc<Manifest>>,
     covered: Covered,
+    /// Bytes of the zone maps in memory, and of how many manifests they were given back.
+    zones: (usize, usize),
 }
 
 /// Of each partition, the number of the newest manifest that covers a segment, by the segment's
@@ -148,9 +155,29 @@ impl Chain {
     ) -> Result<&Manifest, Fault> {
         let manifest = self.links.extend(key, object, signer)?;
         self.covered.note(&manifest);
+        self.zones.0 += manifest.objects.iter().map(|object| object.zone.size()).sum::<usize>();
         self.manifests.push(Arc::new(manifest));
+        self.bound_zones(ZONE_BYTES);
         let last = self.manifests.last().map(AsRef::as_ref);
         last.ok_or_else(|| Fault::new(FaultKind::AlteredManifest, key, "it vanished"))
+    }
+}
+
+impl Chain {
+    /// Keeps the zone maps of the newest manifests, within a bound of memory.
+    fn bound_zones(&mut self, most: usize) {
+        let (held, given_back) = &mut self.zones;
+        while *held > most
+            && let Some(oldest) = self.manifests.get(*given_back)
+        {
+            let mut oldest = Manifest::clone(oldest);
+            for object in &mut oldest.objects {
+                *held -= object.zone.size();
+                object.zone.forget();
+            }
+            self.manifests.set(*given_back, Arc::new(oldest));
+            *given_back += 1;
+        }
     }
 }
 

@@ -33,6 +33,10 @@ pub enum FaultKind {
     SequenceGap,
     /// An object stands where the archive's do, and is not one of them.
     UnknownObject,
+    /// A legal hold the log tells of is not in the bucket.
+    MissingHold,
+    /// A legal hold is not one that a key of the log has signed.
+    AlteredHold,
     /// A segment is neither archived nor in the store.
     MissingSegment,
     /// What waits in the store for its archive is not what was written.

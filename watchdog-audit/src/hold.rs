@@ -9,6 +9,7 @@ mod log;
 mod objects;
 
 use serde::{Deserialize, Serialize};
+use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category};
 
 use crate::entry::Line;
@@ -16,7 +17,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::personal::SubjectHandle;
 
-pub(crate) use objects::in_force;
+pub(crate) use objects::{hold_key, in_force, is_genuine, placed};
+
+/// The action of the entry that tells of a hold.
+pub(crate) const PLACED: &str = "audit.hold_placed";
+/// What such an entry is about.
+pub(crate) const HOLD_RESOURCE: &str = "audit_hold";
 
 /// Longest id of a hold, in bytes.
 const MAX_ID_BYTES: usize = 64;
@@ -85,6 +91,8 @@ impl LegalHold {
 pub(crate) struct Hold {
     pub(crate) terms: LegalHold,
     pub(crate) handles: Vec<SubjectHandle>,
+    /// When it was placed.
+    pub(crate) since: Timestamp,
 }
 
 /// What is known of a segment without reading it: the categories in it.
@@ -153,6 +161,13 @@ impl Holds {
     pub(crate) fn cover_some(&self, categories: Option<&Categories>) -> Coverage {
         let each = self.0.iter().map(|hold| hold.covers_some(categories));
         each.max().unwrap_or(Coverage::Free)
+    }
+
+    /// Since when a hold may cover entries of a category.
+    pub(crate) fn since(&self, category: Category) -> Option<Timestamp> {
+        let holds = self.0.iter();
+        let holds = holds.filter(|hold| hold.terms.category.is_none_or(|held| held == category));
+        holds.map(|hold| hold.since).min()
     }
 
     /// Whether a hold may cover entries of a category, so that its objects must not expire.

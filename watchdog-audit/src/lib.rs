@@ -117,8 +117,6 @@ mod archived;
 #[cfg(feature = "objects")]
 mod archiver;
 #[cfg(feature = "objects")]
-mod archiving;
-#[cfg(feature = "objects")]
 mod chain;
 mod config;
 #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -134,6 +132,10 @@ mod frame;
 mod hex;
 #[cfg(feature = "objects")]
 mod hold;
+#[cfg(feature = "objects")]
+pub mod integrity;
+#[cfg(feature = "objects")]
+mod lifecycle;
 mod live;
 mod log;
 #[cfg(feature = "objects")]
@@ -159,6 +161,7 @@ mod recent;
 mod replay;
 #[cfg(feature = "objects")]
 mod restore;
+mod retention;
 #[cfg(feature = "objects")]
 mod rotation;
 pub mod segment;
@@ -199,6 +202,8 @@ pub use fault::{Fault, FaultKind};
 pub use frame::{FRAME_TARGET_BYTES, Frame, MAX_FRAME_ENTRIES, MAX_PAYLOAD_BYTES};
 #[cfg(feature = "objects")]
 pub use hold::LegalHold;
+#[cfg(feature = "objects")]
+pub use lifecycle::{LifecycleFinding, LifecycleFindingKind};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
 pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead};

@@ -13,6 +13,7 @@ use watchdog_storage::objects::{DefaultEncryption, Expiration, LifecycleRule, Ve
 
 use crate::config::{ArchiveRetention, LifecycleConfig};
 use crate::hold::Holds;
+use crate::retention::moves;
 
 /// What the names of our rules begin with.
 const OWN: &str = "watchdog-audit-";
@@ -20,8 +21,6 @@ const OWN: &str = "watchdog-audit-";
 const PREFIX: &str = "audit/v1/";
 /// The class objects move to.
 const GLACIER: &str = "GLACIER";
-/// Glacier charges for at least so many days: what goes earlier costs as much and is slower to read.
-const GLACIER_MINIMUM_DAYS: u32 = 90;
 /// Uploads in parts that were never completed.
 const ABORT_MULTIPART_DAYS: u32 = 7;
 /// Parts of the archive that prove it: they never expire and are always at hand.
@@ -151,7 +150,8 @@ impl Terms<'_> {
                     findings.push(LifecycleFinding::new(Kind::DifferentRule, rule.id(), detail));
                 }
                 None => {
-                    let detail = format!("{} is planned, and the bucket has no such rule", words(planned));
+                    let detail =
+                        format!("{} is planned, and the bucket has no such rule", words(planned));
                     findings.push(LifecycleFinding::new(Kind::MissingRule, planned.id(), detail));
                 }
             }
@@ -169,7 +169,9 @@ impl Terms<'_> {
             Some(Versioning::Enabled) => {}
             versioning => {
                 let detail = match versioning {
-                    None => "the store keeps no old versions: what is deleted or overwritten is gone",
+                    None => {
+                        "the store keeps no old versions: what is deleted or overwritten is gone"
+                    }
                     Some(_) => "versioning is off: what is deleted or overwritten is gone",
                 };
                 findings.push(LifecycleFinding::new(Kind::VersioningOff, "", detail));
@@ -191,9 +193,9 @@ impl Terms<'_> {
         }
         let hit = |part: &str| overlap(rule.prefix(), part);
         let proof = PROOFS.iter().map(|part| format!("{PREFIX}{part}")).find(|part| hit(part));
-        let early = Category::ALL.into_iter().find(|category| {
-            hit(&prefix(*category)) && self.is_early(*category, rule)
-        });
+        let early = Category::ALL
+            .into_iter()
+            .find(|category| hit(&prefix(*category)) && self.is_early(*category, rule));
         let some = if rule.is_narrowed() { "some of " } else { "" };
         let reach = proof.clone().or(early.map(prefix));
         if let (true, Some(reach)) = (removes(rule), &reach) {
@@ -225,25 +227,6 @@ impl Terms<'_> {
         }
         is_held && rule.noncurrent_days().is_some()
     }
-}
-
-impl ArchiveRetention {
-    /// For how many days a category is kept, 0 for ever.
-    fn days(&self, category: Category) -> u32 {
-        let kept = self.of(category).map_or(0, |kept| kept.as_secs() / 86_400);
-        u32::try_from(kept).unwrap_or(u32::MAX)
-    }
-
-    /// Whether any category is kept long enough to move to Glacier after so many days.
-    pub(crate) fn any_moves(&self, glacier_days: u32) -> bool {
-        Category::ALL.into_iter().any(|category| moves(glacier_days, self.days(category)))
-    }
-}
-
-/// Whether objects that are kept for so many days (0 for ever) move to Glacier.
-fn moves(glacier_days: u32, kept: u32) -> bool {
-    glacier_days > 0
-        && (kept == 0 || kept >= glacier_days.saturating_add(GLACIER_MINIMUM_DAYS))
 }
 
 fn is_own(rule: &LifecycleRule) -> bool {

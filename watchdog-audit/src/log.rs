@@ -1,6 +1,8 @@
 //! The façade: what an application records with, archives, verifies and queries.
 
 mod adoption;
+#[cfg(feature = "objects")]
+mod archiving;
 mod builder;
 #[cfg(all(feature = "objects", feature = "postgres"))]
 mod copy;
@@ -76,6 +78,11 @@ pub(crate) struct Inner {
     archiver: Option<Arc<Archiver>>,
     #[cfg(feature = "objects")]
     retention: crate::config::ArchiveRetention,
+    #[cfg(feature = "objects")]
+    lifecycle: crate::config::LifecycleConfig,
+    /// How long an entry stays in the store.
+    #[cfg(feature = "objects")]
+    ttl: Duration,
     #[cfg(all(feature = "objects", feature = "postgres"))]
     copier: Option<crate::copy::Copier>,
     /// Set when nothing is archived: the life a segment is given when it is sealed.
@@ -157,7 +164,8 @@ impl AuditLog {
         &self.inner.store
     }
 
-    /// Seals every open segment that holds something and archives every sealed one, now.
+    /// Seals every open segment that holds something and archives every sealed one, now. What is
+    /// in the spool comes along, as long as the store takes it.
     ///
     /// # Errors
     ///
@@ -165,7 +173,9 @@ impl AuditLog {
     /// and does not end within ten seconds, else as of store and bucket. Calling again resumes.
     #[cfg(feature = "objects")]
     pub async fn seal_and_archive(&self) -> Result<Archived> {
-        let archived = self.archiver()?.run_now().await;
+        let archiver = self.archiver()?;
+        self.settle().await;
+        let archived = archiver.run_now().await;
         self.inner.shared.keep.notify_one();
         archived
     }
@@ -255,6 +265,21 @@ impl Inner {
         self.store.as_ref()
     }
 
+    #[cfg(feature = "objects")]
+    pub(crate) fn retention(&self) -> crate::config::ArchiveRetention {
+        self.retention
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn lifecycle(&self) -> crate::config::LifecycleConfig {
+        self.lifecycle
+    }
+
+    #[cfg(feature = "objects")]
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
@@ -274,7 +299,11 @@ impl Inner {
 
     #[cfg(feature = "objects")]
     pub(crate) fn keeping(&self) -> crate::verify::Keeping {
-        crate::verify::Keeping { retention: self.retention, now: self.clock.now() }
+        crate::verify::Keeping {
+            retention: self.retention,
+            now: self.clock.now(),
+            held: Default::default(),
+        }
     }
 
     #[cfg(feature = "objects")]

@@ -33,7 +33,7 @@ pub(crate) struct PackedSegment {
     pub(crate) objects: Vec<PackedObject>,
     pub(crate) writers: BTreeMap<WriterId, WriterRange>,
     pub(crate) entries: u64,
-    /// Entries that earlier manifests cover.
+    /// Entries that earlier manifests cover, or that stand in the segment a second time.
     pub(crate) repeated: u64,
 }
 
@@ -69,7 +69,8 @@ pub(crate) fn pack_segment(
         }
         for bytes in frame.lines() {
             let line = Line::decode(bytes)?;
-            if line.sequence <= chain.high_water(&line.writer) {
+            let before = packed.writers.get(&line.writer).map_or(0, |range| range.last);
+            if line.sequence <= before.max(chain.high_water(&line.writer)) {
                 packed.repeated += 1;
                 continue;
             }

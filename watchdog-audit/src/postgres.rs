@@ -35,6 +35,7 @@ impl Schema {
     }
 
     /// The name itself.
+    #[cfg(feature = "objects")]
     pub(crate) fn name(&self) -> &str {
         &self.0
     }
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn a_schema_is_a_plain_name() {
         assert_eq!(Schema::named("audit_2").unwrap().to_string(), "\"audit_2\"");
-        assert_eq!(Schema::public().name(), "public");
+        assert_eq!(Schema::public().to_string(), "\"public\"");
         for refused in ["", "2a", "Audit", "a b", "a\"b", "pg_audit", &"a".repeat(64)] {
             assert_eq!(Schema::named(refused).unwrap_err().kind(), ErrorKind::Config, "{refused}");
         }

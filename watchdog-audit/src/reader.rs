@@ -40,6 +40,8 @@ impl Reader {
 /// the attempt is recorded with the outcome denied. What is recorded says what was asked for
 /// without personal values: an actor stands as its handle, ids as a hash.
 ///
+/// A log that is switched off records nothing, reads included.
+///
 /// Reads do not multiply: one page is one entry, and the pages of a query leave out the reads
 /// recorded since its first page, so paging ends whatever the size of the pages.
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ impl AuditReader {
         }
     }
 
+    #[cfg(feature = "objects")]
     pub(crate) fn log(&self) -> &AuditLog {
         &self.log
     }

@@ -129,11 +129,6 @@ impl Signer {
         self.pairs.iter().any(|pair| pair.id == id)
     }
 
-    /// Signs with the current key, in base64.
-    pub(crate) fn sign(&self, message: &[u8]) -> String {
-        BASE64.encode(self.pairs[0].pair.sign(message))
-    }
-
     /// Signs with the key of an id, in base64; equal messages have equal signatures.
     pub(crate) fn sign_as(&self, id: &str, message: &[u8]) -> Result<String> {
         self.signature(id, message).map(|signature| BASE64.encode(signature))

@@ -1,6 +1,7 @@
 //! Verification: walks the chain, every object, the tree and what waits in the store.
 
 mod checkpoint;
+mod holds;
 mod object;
 mod options;
 mod stray;
@@ -8,14 +9,16 @@ mod tree;
 mod waiting;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use watchdog_core::Timestamp;
+use watchdog_core::audit::Category;
 
 use crate::archive::Archive;
 use crate::chain::{Covered, Fault, Links};
 use crate::config::ArchiveRetention;
 use crate::error::Result;
+use crate::hold::{Holds, in_force};
 use crate::log::AuditLog;
 use crate::manifest::ArchivedObject;
 use crate::progress::OnProgress;
@@ -73,6 +76,8 @@ struct Walked {
     covered: Covered,
     /// The manifests that the store has seen, by number.
     heads: HashMap<u64, ManifestRef>,
+    /// The legal holds that entries tell of.
+    holds: BTreeSet<String>,
 }
 
 /// How long the bucket keeps what.
@@ -80,6 +85,8 @@ struct Walked {
 pub(crate) struct Keeping {
     pub(crate) retention: ArchiveRetention,
     pub(crate) now: Timestamp,
+    /// Since when a legal hold keeps entries of a category, in the order of `Category::ALL`.
+    pub(crate) held: [Option<Timestamp>; Category::ALL.len()],
 }
 
 impl Keeping {
@@ -87,8 +94,20 @@ impl Keeping {
     fn is_over(&self, object: &ArchivedObject) -> bool {
         self.retention.of(object.category).is_some_and(|kept| {
             let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-            object.recorded.to.as_millisecond().saturating_add(kept) < self.now.as_millisecond()
+            let due = object.recorded.to.as_millisecond().saturating_add(kept);
+            let held = self.held_since(object.category);
+            // What was due before the hold may have gone before it.
+            due < self.now.as_millisecond() && held.is_none_or(|since| due < since.as_millisecond())
         })
+    }
+
+    fn held_since(&self, category: Category) -> Option<Timestamp> {
+        let place = Category::ALL.iter().position(|known| *known == category)?;
+        self.held.get(place).copied().flatten()
+    }
+
+    fn with_holds(self, holds: &Holds) -> Self {
+        Self { held: Category::ALL.map(|category| holds.since(category)), ..self }
     }
 }
 
@@ -136,7 +155,9 @@ impl AuditLog {
         progress: &OnProgress<'_>,
     ) -> Result<Verification> {
         let (inner, archive) = (self.inner(), self.archiver()?.archive());
-        verify(archive, inner.store(), inner.keeping(), options, progress).await
+        let holds = in_force(archive, inner.keys()).await?;
+        let keeping = inner.keeping().with_holds(&holds);
+        verify(archive, inner.store(), keeping, options, progress).await
     }
 }
 
@@ -187,6 +208,9 @@ async fn verify(
         fault = tree.begin(checkpoints.since_tree(), &known).await?;
     }
     report.tiles = tree.compared;
+    if fault.is_none() {
+        fault = holds::fault(archive, &walked.holds).await?;
+    }
     if fault.is_none() {
         match keys.strays(archive, &walked, &waiting).await? {
             Ok(left_behind) => report.unreferenced = left_behind,

@@ -36,6 +36,9 @@ pub struct ZoneMap {
     pub resources: BloomFilter,
     /// Ids of requests.
     pub requests: BloomFilter,
+    /// Whether the filters are no longer in memory: then they deny nothing.
+    #[serde(skip)]
+    is_forgotten: bool,
 }
 
 /// The distinct values of the lines so far.
@@ -76,35 +79,50 @@ impl ZoneBuilder {
             actions: self.actions.filter(),
             resources: self.resources.filter(),
             requests: self.requests.filter(),
+            is_forgotten: false,
         }
     }
 }
 
 impl ZoneMap {
+    /// The bytes its filters take in memory.
+    pub(crate) fn size(&self) -> usize {
+        [&self.actors, &self.actions, &self.resources, &self.requests]
+            .iter()
+            .map(|filter| filter.size())
+            .sum()
+    }
+
+    /// Gives the memory of the filters back: from then on they deny nothing.
+    pub(crate) fn forget(&mut self) {
+        let outcomes = std::mem::take(&mut self.outcomes);
+        *self = Self { outcomes, is_forgotten: true, ..Self::default() };
+    }
+
     /// Whether a sealed actor may be there.
     pub(crate) fn may_hold_handle(&self, handle: &SubjectHandle) -> bool {
-        self.actors.may_hold(&token(&[handle.as_str()]))
+        self.is_forgotten || self.actors.may_hold(&token(&[handle.as_str()]))
     }
 
     /// Whether an actor in the clear may be there.
     pub(crate) fn may_hold_actor(&self, actor: &Actor) -> bool {
-        self.actors.may_hold(&token(&[&actor.kind, &actor.id]))
+        self.is_forgotten || self.actors.may_hold(&token(&[&actor.kind, &actor.id]))
     }
 
     /// Whether an action may be there.
     pub(crate) fn may_hold_action(&self, action: &str) -> bool {
-        self.actions.may_hold(&token(&[action]))
+        self.is_forgotten || self.actions.may_hold(&token(&[action]))
     }
 
     /// Whether a resource may be there: of a kind, or the one with an id.
     pub(crate) fn may_hold_resource(&self, kind: &str, id: Option<&str>) -> bool {
         let token = id.map_or_else(|| token(&[kind]), |id| token(&[kind, id]));
-        self.resources.may_hold(&token)
+        self.is_forgotten || self.resources.may_hold(&token)
     }
 
     /// Whether an entry of a request may be there.
     pub(crate) fn may_hold_request(&self, request: &str) -> bool {
-        self.requests.may_hold(&token(&[request]))
+        self.is_forgotten || self.requests.may_hold(&token(&[request]))
     }
 
     /// Whether an entry with an outcome is there.
@@ -193,6 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_denies_nothing_and_takes_no_memory() {
+        let mut map = map(1..=100);
+        assert!(map.size() > 300 && !map.may_hold_action("x"));
+        map.forget();
+        assert_eq!(map.size(), 0);
+        assert!(map.may_hold_action("x") && map.may_hold_request("x"));
+        assert!(map.may_hold_actor(&Actor::user("x")) && map.may_hold_resource("x", None));
+        assert!(map.may_hold_handle(&SubjectHandle::from_bytes(&[0; 16])));
+        assert!(!map.holds_outcome(Outcome::Failure));
+    }
+
+    #[test]
     fn the_order_of_the_lines_does_not_matter_to_the_bytes() {
         let encoded = |map: &ZoneMap| serde_json::to_string(map).unwrap();
         assert_eq!(encoded(&map(1..=100)), encoded(&map((1..=100).rev())));
@@ -200,6 +230,13 @@ mod tests {
 
     #[test]
     fn a_map_of_one_line_stays_as_it_is() {
-        assert_eq!(serde_json::to_string(&map([1])).unwrap(), "PINNED");
+        // Computed by a script that knows the format and none of this code.
+        assert_eq!(
+            serde_json::to_string(&map([1])).unwrap(),
+            "{\"outcomes\":[\"success\"],\"actors\":{\"positions\":7,\"bits\":\"QAgAIASAEAI\"},\
+             \"actions\":{\"positions\":7,\"bits\":\"GAADIAAEgAA\"},\"resources\":{\"positions\
+             \":7,\"bits\":\"IhiDiABBECA\"},\"requests\":{\"positions\":7,\"bits\":\"AAFIAAKAAC\
+             Q\"}}"
+        );
     }
 }

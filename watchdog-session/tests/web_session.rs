@@ -8,14 +8,14 @@ mod browser;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 use watchdog_core::KeyRing;
-use watchdog_core::audit::{Actor, Category, Outcome};
+use watchdog_core::audit::{Actor, Category, Outcome, Requester};
 use watchdog_core::testing::{ManualClock, RecordingSink};
 use watchdog_session::web::{
     CookieSettings, OptionalSession, Rejection, Session, WebSessions, require_role,
@@ -327,6 +327,45 @@ async fn another_client_may_step_up_and_do_nothing_else() {
     assert_eq!(moved.post("/login/alice/viewer").await.status, 200);
     assert!(moved.post("/count").await.is(200, "2"));
     assert!(browser.get("/visitor").await.is(200, "nobody"), "the old id is dead");
+}
+
+/// What those who record requests are told, whether they are around the layer of sessions or within.
+#[tokio::test]
+async fn a_requester_is_told_who_asks_and_from_where() {
+    let config =
+        SessionConfig { mismatch_action: MismatchAction::StepUp, ..SessionConfig::default() };
+    let service = service(config);
+    let mut browser = Browser::new(&service.app).at("192.0.2.7");
+    browser.post("/login/alice/viewer").await;
+    for is_around in [true, false] {
+        let ask = async |from: &Browser, method: &str, path: &str| {
+            let requester = Requester::new();
+            let (inner, told) = (routes(&service.web), Extension(requester.clone()));
+            let app = if is_around {
+                inner.layer(service.web.layer()).layer(told)
+            } else {
+                inner.layer(told).layer(service.web.layer())
+            };
+            let mut asking = Browser::new(&app).at("192.0.2.7");
+            (asking.jar, asking.agent) = (from.jar.clone(), from.agent.clone());
+            asking.send(method, path, &[]).await;
+            requester
+        };
+        let alice = Some(Actor::user("alice"));
+        let known = ask(&browser, "GET", "/visitor").await;
+        assert_eq!(known.actor(), alice);
+        if is_around {
+            assert_eq!(known.client().unwrap().ip.unwrap().to_string(), "192.0.2.7");
+        }
+        assert_eq!(ask(&browser, "GET", "/staff/1").await.actor(), alice, "refused by a guard");
+        let nobody = Browser::new(&service.app);
+        assert_eq!(ask(&nobody, "GET", "/visitor").await.actor(), None);
+        let bob = ask(&nobody, "POST", "/login/bob/viewer").await;
+        assert_eq!(bob.actor(), Some(Actor::user("bob")), "by the login itself");
+        let mut thief = browser.clone();
+        thief.agent = Some("curl/8".to_owned());
+        assert_eq!(ask(&thief, "GET", "/visitor").await.actor(), None, "maybe somebody else");
+    }
 }
 
 #[tokio::test]

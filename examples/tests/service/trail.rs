@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::header::ALLOW;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use watchdog_storage::testing::eventually;
+use watchdog_storage::testing::redis::RedisServer;
+use watchdog_storage::testing::{eventually, require};
 
 use crate::running::{Answer, Login, Service};
 use crate::slice::entries;
@@ -44,7 +45,7 @@ struct Trace {
     route: &'static str,
     action: &'static str,
     resource: Value,
-    actor: Option<&'static str>,
+    actor: &'static str,
     request: RequestBuilder,
 }
 
@@ -54,7 +55,7 @@ fn trace(
     resource: Value,
     request: RequestBuilder,
 ) -> Trace {
-    Trace { route, action, resource, actor: Some("bob"), request }
+    Trace { route, action, resource, actor: "bob", request }
 }
 
 /// One request for each route, in an order that leaves the sessions alive as long as they are
@@ -67,7 +68,7 @@ async fn traces(service: &Service, alice: &Login, bob: &Login) -> Vec<Trace> {
     let delete = |path: &str| bob.by_token(service.request(Method::DELETE, path));
     let log = json!({ "type": "audit_log", "id": "" });
     let admin = |mut trace: Trace| {
-        trace.actor = Some("alice");
+        trace.actor = "alice";
         trace
     };
     let carol = json!({ "user": "carol", "password": "carol-password" });
@@ -142,8 +143,7 @@ async fn traces(service: &Service, alice: &Login, bob: &Login) -> Vec<Trace> {
             last.by_token(service.post("/logout-all")),
         ),
     ];
-    // Its entries are the ones that are erased later on.
-    traces[0].actor = None;
+    traces[0].actor = "carol";
     traces
 }
 
@@ -177,10 +177,8 @@ async fn every_change_leaves_an_entry_that_names_what_it_touched_before_its_answ
         if trace.action != "audit.subject_erased" {
             assert_eq!(entry["request_id"], id, "{}: {entry}", trace.route);
         }
-        if let Some(actor) = trace.actor {
-            assert_eq!(entry["actor"]["id"], actor, "{}: {entry}", trace.route);
-            assert_eq!(access[0]["actor"]["id"], actor, "{}: {access:?}", trace.route);
-        }
+        assert_eq!(entry["actor"]["id"], trace.actor, "{}: {entry}", trace.route);
+        assert_eq!(access[0]["actor"]["id"], trace.actor, "{}: {access:?}", trace.route);
         let all = entries(&service, &alice, "limit=50").await;
         assert!(!format!("{all:?}").contains("that nobody records"), "{all:?}");
     }
@@ -267,4 +265,65 @@ async fn an_erased_user_cannot_be_read_any_more_and_the_log_still_verifies() {
     }
     let verified = Answer::to(dora.by_token(service.get("/audit/verify"))).await;
     assert_eq!((verified.status, &verified.body["sound"]), (StatusCode::OK, &json!(true)));
+}
+
+/// Writes one attribute.
+async fn write(service: &Service, login: &Login, key: &str) -> StatusCode {
+    let path = format!("/session/data/{key}");
+    let request = login.by_token(service.request(Method::PUT, &path)).json(&json!(1));
+    Answer::to(request).await.status
+}
+
+/// Redis is gone and the spool is full: nothing can be recorded any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_recorded_is_refused_and_not_done() {
+    if !require("redis-server", "what_cannot_be_recorded_is_refused_and_not_done") {
+        return;
+    }
+    let mut redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let service = Service::start(&BTreeMap::from([
+        ("WATCHDOG_REDIS_URL", redis.url()),
+        ("WATCHDOG_SESSION_STORE", "memory".to_owned()),
+        ("WATCHDOG_AUDIT_FAIL_CLOSED", "true".to_owned()),
+        ("WATCHDOG_AUDIT_SUBJECT_KEYS", "embedded".to_owned()),
+        ("WATCHDOG_AUDIT_SPOOL_MAX_BYTES", (1024 * 1024).to_string()),
+    ]));
+    let bob = service.login("bob").await;
+    assert_eq!(write(&service, &bob, "before").await, StatusCode::NO_CONTENT);
+    redis.kill();
+    assert_eq!(write(&service, &bob, "spooled").await, StatusCode::NO_CONTENT, "by the spool");
+    fill(&service, &bob).await;
+    assert_eq!(write(&service, &bob, "refused").await, StatusCode::SERVICE_UNAVAILABLE);
+    let data = Answer::to(bob.by_token(service.get("/session/data"))).await;
+    assert_eq!(data.status, StatusCode::OK, "reads go on");
+    let keys: BTreeSet<_> = data.body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(keys.contains("before") && keys.contains("spooled"), "{keys:?}");
+    assert!(!keys.contains("refused"), "it was not done: {keys:?}");
+
+    redis.restart();
+    eventually("changes are taken again", Duration::from_secs(30), async || {
+        write(&service, &bob, "after").await == StatusCode::NO_CONTENT
+    })
+    .await;
+    let alice = service.login("alice").await;
+    let written = entries(&service, &alice, "action=session_data.written&limit=1000").await;
+    let done = |key: &str| {
+        let is_it = |entry: &&Value| entry["resource"]["id"] == key;
+        written.iter().filter(is_it).filter(|entry| entry["outcome"] == "success").count()
+    };
+    assert_eq!([done("before"), done("spooled"), done("refused")], [1, 1, 0]);
+}
+
+/// Sends changes until the log takes no more.
+async fn fill(service: &Service, login: &Login) {
+    let mut is_full = false;
+    for _ in 0..100 {
+        let changes = (0..50).map(|_| write(service, login, "filler"));
+        let statuses = futures::future::join_all(changes).await;
+        is_full = statuses.contains(&StatusCode::SERVICE_UNAVAILABLE);
+        if is_full {
+            break;
+        }
+    }
+    assert!(is_full, "the spool is never full");
 }

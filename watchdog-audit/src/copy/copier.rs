@@ -29,10 +29,11 @@ pub(crate) struct Copier {
 /// What the last run saw.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// The last manifest that is copied, as far as this process knows.
-    manifest: u64,
+    /// The last manifest that is copied; unknown until Postgres has answered once.
+    manifest: Option<u64>,
     left_out: u64,
-    /// Manifests that are not copied, and when the oldest of them was written.
+    /// Manifests that are not copied, and when the oldest of them was written. While it is not
+    /// known what is copied: since when.
     behind: u64,
     behind_since: Option<Timestamp>,
 }
@@ -90,15 +91,19 @@ impl Copier {
 
     pub(crate) fn reached(&self, cursor: &Cursor) {
         let mut state = self.state();
-        state.manifest = cursor.manifest;
+        state.manifest = Some(cursor.manifest);
         state.left_out = cursor.left_out;
     }
 
     /// Notes how a run ended.
     pub(crate) fn note(&self, chain: &Chain, now: Timestamp, failed: Option<&Error>) {
         let mut state = self.state();
-        state.behind = (chain.next() - 1).saturating_sub(state.manifest);
-        state.behind_since = chain.manifest(state.manifest + 1).map(|oldest| oldest.created_at);
+        if let Some(manifest) = state.manifest {
+            state.behind = (chain.next() - 1).saturating_sub(manifest);
+            state.behind_since = chain.manifest(manifest + 1).map(|oldest| oldest.created_at);
+        } else if failed.is_some() {
+            state.behind_since.get_or_insert(now);
+        }
         telemetry::lag(state.lag(now).as_secs_f64(), state.behind);
         match failed {
             None => {}

@@ -103,14 +103,16 @@ impl Run<'_> {
     /// Where the copy is. Busy before anything is read when another process copies.
     async fn look(&self, chain: &Chain) -> Result<Cursor> {
         let refused = database("Postgres did not answer the copy");
+        let schema = self.copier.schema();
         let mut connection = self.copier.postgres().acquire().await.map_err(refused)?;
-        if !cursor::is_free(&mut connection, self.copier.schema()).await? {
-            return Err(cursor::busy());
-        }
-        let cursor = Cursor::read(&mut connection, self.copier.schema(), false).await?;
+        let cursor = Cursor::read(&mut connection, schema, false).await?;
         cursor.check(chain)?;
+        // Who only watches another process copy knows how far the copy is, too.
         self.copier.reached(&cursor);
-        Ok(cursor)
+        if cursor::is_free(&mut connection, schema).await? {
+            return Ok(cursor);
+        }
+        Err(cursor::busy())
     }
 
     /// Writes a batch and moves the cursor; does nothing when another process has moved it.

@@ -62,8 +62,8 @@ pub(crate) async fn gather(
     let mut batch =
         Batch { objects: Vec::new(), upto: chain.reference(last).ok_or_else(gone)?, left_out: 0 };
     let (mut entries, mut bytes) = (0, 0);
-    let manifests = chain.manifests().iter().filter(|m| m.number > after && m.number <= last);
-    for manifest in manifests {
+    for number in after + 1..=last {
+        let manifest = chain.manifest(number).ok_or_else(gone)?;
         for object in &manifest.objects {
             if keeping.has_outlived(object.category, Month::of(object.recorded.to)) {
                 continue;
@@ -84,7 +84,7 @@ pub(crate) async fn gather(
             }
         }
         if entries >= BATCH_ENTRIES || bytes >= BATCH_BYTES {
-            batch.upto = chain.reference(manifest.number).ok_or_else(gone)?;
+            batch.upto = chain.reference(number).ok_or_else(gone)?;
             break;
         }
     }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
-use super::{LegalHold, objects};
+use super::{HOLD_RESOURCE, LegalHold, PLACED, objects};
 use crate::error::{ErrorKind, Result};
 use crate::log::AuditLog;
 
@@ -13,9 +13,10 @@ impl AuditLog {
     ///
     /// In the store a hold keeps whole segments: neighbours of a covered entry stay as well. A
     /// segment that was archived before may be kept until the next run of the archiver finds that
-    /// it holds no entry of the subject. In the bucket a hold keeps whole categories:
-    /// [`lifecycle_plan`](Self::lifecycle_plan) leaves their expiry out, and
-    /// [`check_lifecycle`](Self::check_lifecycle) names rules that still have it. Apply them.
+    /// it holds no entry of the subject. In the bucket a hold keeps whole categories: the plan of
+    /// [`lifecycle_plan`](Self::lifecycle_plan) leaves their expiry out. With `LIFECYCLE_APPLY` it
+    /// is applied at once, else the log tells as an error which rule still removes what is held,
+    /// and [`check_lifecycle`](Self::check_lifecycle) names it.
     ///
     /// The hold is an object of the bucket signed by the log's key, and an entry
     /// `audit.hold_placed` of the category `security`. Placing the same hold again changes nothing.
@@ -36,9 +37,11 @@ impl AuditLog {
             inner.store().announce_holds(partition, change).await?;
         }
         archiver.suspend().await?;
-        let category = hold.category.map(|category| category.as_str());
+        // Else the bucket goes on removing what is held.
+        self.tend_lifecycle().await?;
+        let category = hold.category.map(Category::as_str);
         let entry = self
-            .hold_entry(by, "audit.hold_placed", &hold.id)
+            .hold_entry(by, PLACED, &hold.id)
             .with_detail("reason", hold.reason)
             .with_detail("category", category);
         let entry = match hold.subject {
@@ -63,6 +66,7 @@ impl AuditLog {
     pub async fn release_hold(&self, id: &str, by: Actor) -> Result<()> {
         let archiver = self.archiver()?;
         objects::release(archiver.archive(), id, self.inner().clock().now()).await?;
+        self.tend_lifecycle().await?;
         self.record(self.hold_entry(by, "audit.hold_released", id)).await.map(drop)
     }
 
@@ -93,7 +97,7 @@ impl AuditLog {
 
     fn hold_entry(&self, by: Actor, action: &str, id: &str) -> Entry {
         let now = self.inner().clock().now();
-        let resource = Resource::new("audit_hold", id);
+        let resource = Resource::new(HOLD_RESOURCE, id);
         Entry::new(Uuid::now_v7(), now, Category::Security, by, action, resource)
             .with_outcome(Outcome::Success)
     }

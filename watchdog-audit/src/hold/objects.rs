@@ -8,7 +8,7 @@ use watchdog_core::audit::{Actor, Category, Entry, Resource};
 use super::document::{
     HOLD_FORMAT, HeldSubject, HoldDocument, RELEASE_FORMAT, ReleaseDocument, decode, encode,
 };
-use super::{Hold, Holds, LegalHold};
+use super::{HOLD_RESOURCE, Hold, Holds, LegalHold, PLACED};
 use crate::archive::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
@@ -29,18 +29,32 @@ fn release_key(id: &str) -> String {
     format!("{HOLDS}{id}{RELEASE}")
 }
 
+/// The ids of the holds that are in the bucket, released or not.
+pub(crate) async fn placed(archive: &Archive) -> Result<BTreeSet<String>> {
+    Ok(ids(&archive.keys(HOLDS, None).await?).map(str::to_owned).collect())
+}
+
+/// Whether a key of the log has signed the hold in the bucket.
+pub(crate) async fn is_genuine(archive: &Archive, id: &str) -> Result<bool> {
+    let object = archive.read(&hold_key(id)).await?;
+    Ok(object.is_some_and(|object| decode::<HoldDocument>(&object, id, archive.signer()).is_some()))
+}
+
+/// The ids in a listing.
+fn ids(names: &[String]) -> impl Iterator<Item = &str> {
+    // `<id>.released.json` ends as `<id>.json` does, and no id has a dot.
+    names
+        .iter()
+        .filter_map(|key| key.strip_prefix(HOLDS)?.strip_suffix(HOLD))
+        .filter(|id| !id.contains('.'))
+}
+
 /// The holds that are placed and not released. What stands in the place of a hold and is none that
 /// this log has signed holds everything until somebody mends it; a release that is none is ignored.
 pub(crate) async fn in_force(archive: &Archive, keys: Option<&dyn SubjectKeys>) -> Result<Holds> {
     let names = archive.keys(HOLDS, None).await?;
-    // `<id>.released.json` ends as `<id>.json` does, and no id has a dot.
-    let ids: BTreeSet<&str> = names
-        .iter()
-        .filter_map(|key| key.strip_prefix(HOLDS)?.strip_suffix(HOLD))
-        .filter(|id| !id.contains('.'))
-        .collect();
     let mut holds = Vec::new();
-    for id in ids {
+    for id in ids(&names).collect::<BTreeSet<_>>() {
         let Some(object) = archive.read(&hold_key(id)).await? else { continue };
         let is_released =
             names.contains(&release_key(id)) && released(archive, id, &object).await?;
@@ -55,7 +69,8 @@ pub(crate) async fn in_force(archive: &Archive, keys: Option<&dyn SubjectKeys>) 
                     "a legal hold does not verify: everything is held until it is mended"
                 );
                 let reason = "it does not verify, so it holds everything";
-                Hold { terms: LegalHold::new(id, reason), handles: Vec::new() }
+                let terms = LegalHold::new(id, reason);
+                Hold { terms, handles: Vec::new(), since: Timestamp::MAX }
             }
         });
     }
@@ -99,7 +114,7 @@ async fn read(document: HoldDocument, keys: Option<&dyn SubjectKeys>) -> Result<
         subject,
         reason: document.reason,
     };
-    Ok(Hold { terms, handles })
+    Ok(Hold { terms, handles, since: document.placed_at })
 }
 
 /// Creates the object of a hold. Placing the same hold again changes nothing.
@@ -148,7 +163,7 @@ async fn held_subject(
         let id = Some(actor.id.clone());
         return Ok(HeldSubject { kind, id, sealed: None, handles: Vec::new() });
     };
-    let (action, resource) = ("audit.hold_placed", Resource::new("audit_hold", ""));
+    let (action, resource) = (PLACED, Resource::new(HOLD_RESOURCE, ""));
     let id = uuid::Uuid::nil();
     let entry = Entry::new(id, now, Category::Security, actor.clone(), action, resource);
     let sealed = Sealed::seal(&keys.current(actor).await?, writer, 0, &entry)?;

@@ -21,7 +21,12 @@ fn frame(entries: &[(Category, &str)]) -> Frame {
 }
 
 fn holds(terms: impl IntoIterator<Item = LegalHold>) -> Holds {
-    Holds(terms.into_iter().map(|terms| Hold { terms, handles: Vec::new() }).collect())
+    Holds(
+        terms
+            .into_iter()
+            .map(|terms| Hold { terms, handles: Vec::new(), since: Timestamp::UNIX_EPOCH })
+            .collect(),
+    )
 }
 
 fn hold() -> LegalHold {

@@ -94,8 +94,11 @@ impl AuditLog {
             self.check_lifecycle().await?
         };
         for finding in findings {
+            use LifecycleFindingKind as Kind;
             if finding.is_harmful() {
                 tracing::error!(%finding, "the bucket may remove audit entries before their time");
+            } else if matches!(finding.kind, Kind::Unsupported | Kind::StoreOutlivesArchive) {
+                tracing::info!(%finding, "the lifecycle of audit entries");
             } else {
                 tracing::warn!(%finding, "the audit bucket is not as planned");
             }
@@ -156,6 +159,5 @@ fn supported<T>(outcome: watchdog_storage::Result<T>) -> watchdog_storage::Resul
 }
 
 fn is_same(one: &[LifecycleRule], other: &[LifecycleRule]) -> bool {
-    one.len() == other.len()
-        && one.iter().all(|rule| other.iter().any(|found| found.is_same(rule)))
+    one.len() == other.len() && one.iter().all(|rule| other.iter().any(|found| found.is_same(rule)))
 }

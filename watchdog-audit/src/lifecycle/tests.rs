@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use watchdog_core::Timestamp;
 use watchdog_core::audit::Actor;
 
 use super::*;
@@ -6,7 +7,7 @@ use crate::hold::{Hold, LegalHold};
 
 fn holds(category: Option<Category>, subject: Option<Actor>) -> Holds {
     let terms = LegalHold { id: "case-1".into(), category, subject, reason: String::new() };
-    Holds(vec![Hold { terms, handles: Vec::new() }])
+    Holds(vec![Hold { terms, handles: Vec::new(), since: Timestamp::UNIX_EPOCH }])
 }
 
 fn terms(holds: &Holds) -> Terms<'_> {
@@ -104,8 +105,11 @@ fn rules_of_others_are_named_when_they_reach_into_the_archive() {
         (&none, rule(access).with_expiration_days(365), None),
         (&held, rule(access).with_expiration_days(365), Some(Kind::ForeignExpiry)),
         (&held, rule(access).with_noncurrent_days(1), Some(Kind::ForeignExpiry)),
-        (&none, rule("audit/v1/category=security/date=2026").with_expiration_days(9999),
-            Some(Kind::ForeignExpiry)),
+        (
+            &none,
+            rule("audit/v1/category=security/date=2026").with_expiration_days(9999),
+            Some(Kind::ForeignExpiry),
+        ),
         (&none, rule(access).with_transition(1, "DEEP_ARCHIVE"), None),
         (&none, rule("audit/v1/").with_transition(1, "GLACIER"), Some(Kind::ForeignTransition)),
         (&none, rule("audit/v1/").with_transition(1, "STANDARD_IA"), None),
@@ -161,7 +165,8 @@ proptest! {
         let plan = terms.plan();
         for (rule, category) in plan.iter().zip(Category::ALL) {
             for proof in PROOFS {
-                prop_assert!(!overlap(rule.prefix(), &format!("{PREFIX}{proof}")));
+                let proof = format!("{PREFIX}{proof}");
+                prop_assert!(!overlap(rule.prefix(), &proof));
             }
             prop_assert_eq!(rule.prefix(), prefix(category));
             let kept = retention.of(category).map(|kept| kept.as_secs() / 86_400);

@@ -302,6 +302,10 @@ impl AuditLogBuilder {
                 archiver,
                 #[cfg(feature = "objects")]
                 retention: self.config.retention,
+                #[cfg(feature = "objects")]
+                lifecycle: self.config.lifecycle,
+                #[cfg(feature = "objects")]
+                ttl: self.config.ttl(),
                 #[cfg(all(feature = "objects", feature = "postgres"))]
                 copier,
                 unarchived_ttl,

@@ -14,6 +14,7 @@ use crate::query::{Filter, Order};
 #[derive(Debug)]
 pub(crate) struct Hit {
     pub(crate) line: Line,
+    #[cfg(feature = "objects")]
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -59,7 +60,12 @@ impl Best {
         }
         let line = Line::decode(bytes)?;
         if self.filter.takes(&line) {
-            self.insert(Position::of(&line), Hit { line, bytes: bytes.to_vec() });
+            let hit = Hit {
+                #[cfg(feature = "objects")]
+                bytes: bytes.to_vec(),
+                line,
+            };
+            self.insert(Position::of(&hit.line), hit);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Segments in one local file: durable, one process, no server.
 
+mod file;
 mod holds;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::segment::{
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
+use file::DatabaseFile;
 
 /// Partition → [`Partition`] as JSON.
 const PARTITIONS: TableDefinition<'_, u16, &[u8]> = TableDefinition::new("partitions_v1");
@@ -46,7 +48,7 @@ const FRAMES: TableDefinition<'_, (u16, u64, u64), (u64, &[u8])> =
 /// the death of the process and of the machine, not that of the disk.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    database: Arc<Database>,
+    file: Arc<DatabaseFile>,
     clock: Arc<dyn Clock>,
 }
 
@@ -64,13 +66,12 @@ impl EmbeddedStore {
     /// [`ErrorKind::Config`] when the directory or the file cannot be used: no permission, or
     /// another process has it open.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        let unusable = "the directory of the audit log cannot be used";
         let directory = directory.as_ref();
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Error::new(ErrorKind::Config, unusable).with_source(error))?;
-        let database = Database::create(directory.join("segments.redb"))
-            .map_err(|error| Error::new(ErrorKind::Config, unusable).with_source(error))?;
-        Self::with_database(database)
+        std::fs::create_dir_all(directory).map_err(|error| {
+            Error::new(ErrorKind::Config, "the directory of the audit log cannot be used")
+                .with_source(error)
+        })?;
+        Self::with_file(DatabaseFile::open(&directory.join("segments.redb"))?)
     }
 
     /// A store that forgets everything when it is dropped, for tests and examples.
@@ -82,21 +83,12 @@ impl EmbeddedStore {
         let database = Database::builder()
             .create_with_backend(InMemoryBackend::new())
             .map_err(|error| Error::new(ErrorKind::Config, "no memory store").with_source(error))?;
-        Self::with_database(database)
+        Self::with_file(DatabaseFile::memory(database))
     }
 
-    fn with_database(database: Database) -> Result<Self> {
-        let store = Self { database: Arc::new(database), clock: Arc::new(SystemClock) };
-        // Readers find every table, also before the first entry.
-        let transaction = store.database.begin_write().map_err(failed)?;
-        transaction.open_table(PARTITIONS).map_err(failed)?;
-        transaction.open_table(HIGH_WATER).map_err(failed)?;
-        transaction.open_table(SEALED).map_err(failed)?;
-        transaction.open_table(EXPIRING).map_err(failed)?;
-        transaction.open_table(HELD).map_err(failed)?;
-        transaction.open_table(FRAMES).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-        Ok(store)
+    fn with_file(file: DatabaseFile) -> Result<Self> {
+        file.with(make_tables)?;
+        Ok(Self { file: Arc::new(file), clock: Arc::new(SystemClock) })
     }
 
     /// Takes the time from `clock`.
@@ -115,12 +107,14 @@ impl EmbeddedStore {
         &self,
         change: impl FnOnce(&WriteTransaction, u64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (database, now) = (Arc::clone(&self.database), self.now());
+        let (file, now) = (Arc::clone(&self.file), self.now());
         off_the_runtime(move || {
-            let transaction = database.begin_write().map_err(failed)?;
-            let outcome = change(&transaction, now)?;
-            transaction.commit().map_err(failed)?;
-            Ok(outcome)
+            file.with(|database| {
+                let transaction = database.begin_write().map_err(failed)?;
+                let outcome = change(&transaction, now)?;
+                transaction.commit().map_err(failed)?;
+                Ok(outcome)
+            })
         })
         .await
     }
@@ -129,8 +123,11 @@ impl EmbeddedStore {
         &self,
         look: impl FnOnce(&redb::ReadTransaction, u64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (database, now) = (Arc::clone(&self.database), self.now());
-        off_the_runtime(move || look(&database.begin_read().map_err(failed)?, now)).await
+        let (file, now) = (Arc::clone(&self.file), self.now());
+        off_the_runtime(move || {
+            file.with(|database| look(&database.begin_read().map_err(failed)?, now))
+        })
+        .await
     }
 }
 
@@ -375,6 +372,19 @@ impl SegmentStore for EmbeddedStore {
         })
         .await
     }
+}
+
+/// Readers find every table, also before the first entry.
+fn make_tables(database: &Database) -> Result<()> {
+    let transaction = database.begin_write().map_err(failed)?;
+    transaction.open_table(PARTITIONS).map_err(failed)?;
+    transaction.open_table(HIGH_WATER).map_err(failed)?;
+    transaction.open_table(SEALED).map_err(failed)?;
+    transaction.open_table(EXPIRING).map_err(failed)?;
+    transaction.open_table(HELD).map_err(failed)?;
+    transaction.open_table(FRAMES).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok(())
 }
 
 fn frames_of(segment: SegmentId) -> std::ops::RangeInclusive<(u16, u64, u64)> {

@@ -102,21 +102,21 @@ impl AuditLog {
     /// Legal hold goes before erasure.
     #[cfg(feature = "objects")]
     async fn refuse_when_held(&self, subject: &Actor) -> Result<()> {
-        match self.holds_of(subject).await?.first() {
-            None => Ok(()),
-            Some(hold) => Err(Error::new(
-                ErrorKind::Held,
-                format_args!(
-                    "the legal hold {} forbids to erase the subject: release it first",
-                    hold.id
-                ),
-            )),
+        let holds = self.holds_of(subject).await?;
+        if holds.is_empty() {
+            return Ok(());
         }
+        let ids: Vec<_> = holds.iter().map(|hold| hold.id.as_str()).collect();
+        Err(Error::new(
+            ErrorKind::Held,
+            format_args!("the subject cannot be erased under legal hold: {}", ids.join(", ")),
+        ))
     }
 
-    /// Holds are kept in the bucket.
+    /// Without an archive nobody can place a hold.
     #[cfg(not(feature = "objects"))]
-    async fn refuse_when_held(&self, _: &Actor) -> Result<()> {
+    #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+    async fn refuse_when_held(&self, _subject: &Actor) -> Result<()> {
         Ok(())
     }
 

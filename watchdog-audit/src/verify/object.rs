@@ -8,10 +8,12 @@ use crate::archive::opened;
 use crate::chain::{Fault, FaultKind};
 use crate::entry::Line;
 use crate::hex;
+use crate::hold;
 use crate::manifest::{ArchivedObject, Manifest};
 use crate::merkle::Tree;
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
+use crate::zone::ZoneBuilder;
 
 /// The numbers of entries, by writer.
 pub(super) type Numbers = BTreeMap<WriterId, Vec<u64>>;
@@ -21,6 +23,8 @@ pub(super) type Numbers = BTreeMap<WriterId, Vec<u64>>;
 pub(super) struct Checked {
     pub(super) leaves: Vec<Commitment>,
     pub(super) numbers: Numbers,
+    /// The legal holds its entries tell of.
+    pub(super) holds: Vec<String>,
 }
 
 /// Checks hash, count and root of an object and every line of it.
@@ -29,6 +33,7 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
     let altered = |detail: String| Fault::new(FaultKind::AlteredObject, &object.key, detail);
     let mut tree = Tree::default();
     let mut held = Checked::default();
+    let mut zone = ZoneBuilder::default();
     for bytes in split(&lines) {
         let number = held.leaves.len() + 1;
         let line =
@@ -37,11 +42,19 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
             return Err(altered(format!("line {number} is of another category")));
         }
         held.numbers.entry(line.writer).or_default().push(line.sequence);
+        zone.push(&line);
         held.leaves.push(Commitment::of(line.category, bytes));
         tree.push(bytes);
+        if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
+            held.holds.push(line.resource.id.clone());
+        }
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
         return Err(altered("count or Merkle root is another".into()));
+    }
+    // A map that denies what is there would hide it from queries.
+    if zone.finish() != object.zone {
+        return Err(altered("its zone map is not that of its lines".into()));
     }
     Ok(held)
 }

@@ -73,7 +73,9 @@ impl<'a> TreeCheck<'a> {
                 Leaves::Known(entries) => entries,
                 Leaves::Kept(count) => {
                     let range = (tiling.size(), tiling.size() + count);
-                    match self.archive.log().commitments(range, self.limit).await? {
+                    // Where the checkpoint does not reach there are the tiles of the manifest.
+                    let size = self.limit.max(manifest.tree.size);
+                    match self.archive.log().commitments(range, size).await? {
                         Ok(found) => {
                             kept.get_or_insert(range.0);
                             found
@@ -100,7 +102,9 @@ impl<'a> TreeCheck<'a> {
 
     /// Who is to blame when the root is another: what was read from a bundle has no other witness.
     fn difference(&self, manifest: &Manifest, kept: Option<u64>) -> Fault {
-        let bundle = kept.and_then(|index| crate::tlog::Bundle::holding(index, self.limit));
+        let bundle = kept.and_then(|index| {
+            crate::tlog::Bundle::holding(index, self.limit.max(manifest.tree.size))
+        });
         match bundle {
             Some(bundle) => Absent { path: bundle.path(), is_altered: true }.fault(),
             None => Fault::new(

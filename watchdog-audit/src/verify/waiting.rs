@@ -35,7 +35,7 @@ pub(super) async fn waiting(store: &dyn SegmentStore) -> Result<Waiting> {
         waiting.partitions.push(found.held);
         for (segment, totals) in found.segments {
             waiting.segments.insert(segment);
-            let held = totals.map_or(Held::AtLeast(open), Held::Exactly);
+            let held = totals.unwrap_or(open);
             if let Some(fault) = segment_waits(store, segment, held, &mut waiting).await? {
                 waiting.fault.get_or_insert(fault);
             }
@@ -44,19 +44,12 @@ pub(super) async fn waiting(store: &dyn SegmentStore) -> Result<Waiting> {
     Ok(waiting)
 }
 
-/// What the store says a segment holds.
-#[derive(Clone, Copy, Debug)]
-enum Held {
-    /// A sealed one.
-    Exactly(Totals),
-    /// The open one, before it was read.
-    AtLeast(Totals),
-}
-
+/// Checks that a segment holds at least what the store says: the open one may have grown since, and a
+/// sealed one may hold a frame twice.
 async fn segment_waits(
     store: &dyn SegmentStore,
     segment: SegmentId,
-    held: Held,
+    held: Totals,
     waiting: &mut Waiting,
 ) -> Result<Option<Fault>> {
     let fault = |detail: String| Fault::new(FaultKind::AlteredSegment, segment.to_string(), detail);
@@ -64,7 +57,8 @@ async fn segment_waits(
     let (mut entries, mut frames, mut hole) = (0, 0, None);
     let mut last = None;
     let read = live::read(store, segment, |id, frame| {
-        if last.is_some_and(|last| id.number != last + 1) {
+        // A frame may stand there twice, after two crashes of Redis.
+        if last.is_some_and(|last| id.number > last + 1) {
             hole = hole.or(Some(id.number));
         }
         last = Some(id.number);
@@ -82,10 +76,7 @@ async fn segment_waits(
         }
         Err(error) => return Err(error),
     }
-    let is_short = match held {
-        Held::Exactly(totals) => (totals.entries, totals.frames) != (entries, frames),
-        Held::AtLeast(totals) => entries < totals.entries || frames < totals.frames,
-    };
+    let is_short = entries < held.entries || frames < held.frames;
     if is_short || hole.is_some() {
         // It may have passed the gate and expired since it was listed.
         let is_open = store.partition(segment.partition).await?.open <= segment.number;

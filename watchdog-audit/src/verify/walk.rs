@@ -170,6 +170,7 @@ impl Walk<'_> {
                         for (writer, mut held) in checked.numbers {
                             numbers.entry(writer).or_default().append(&mut held);
                         }
+                        self.walked.holds.extend(checked.holds);
                         leaves.push(Leaves::Known(checked.leaves));
                     }
                     Some(Ok(Found::Unread { is_expired })) => {
@@ -212,12 +213,12 @@ async fn look(
     if !is_read {
         return Ok(Ok(Found::Unread { is_expired: false }));
     }
-    let Some(content) = archive.content(object).await? else {
-        return Ok(if keeping.is_over(object) {
-            Ok(Found::Unread { is_expired: true })
-        } else {
-            Err(Fault::new(FaultKind::MissingObject, &object.key, "it is not in the bucket"))
-        });
+    let content = match archive.content(object).await? {
+        Ok(content) => content,
+        Err(fault) if fault.kind == FaultKind::MissingObject && keeping.is_over(object) => {
+            return Ok(Ok(Found::Unread { is_expired: true }));
+        }
+        Err(fault) => return Ok(Err(fault)),
     };
     let object = object.clone();
     let checked = tokio::task::spawn_blocking(move || checked(&object, &content)).await;

@@ -75,6 +75,10 @@ impl Context {
         known.unwrap_or_else(Actor::anonymous)
     }
 
+    pub(super) fn set_actor(&self, actor: Actor) {
+        self.inner.requester.set_actor(actor);
+    }
+
     /// From where, as whoever knows the proxies has said; else the peer of the connection.
     pub(super) fn client(&self) -> Client {
         let known = self.inner.requester.client().or_else(|| self.inner.client.clone());

@@ -61,6 +61,12 @@ impl Audit {
         self.context.actor()
     }
 
+    /// Says who asks, for a handler that has just found out, by a token or a password. The entry of
+    /// the request itself says so, too.
+    pub fn set_actor(&self, actor: Actor) {
+        self.context.set_actor(actor);
+    }
+
     /// From where.
     pub fn client(&self) -> Client {
         self.context.client()

@@ -46,6 +46,11 @@ impl BloomFilter {
         Self { positions: u32::try_from(positions).unwrap_or(1), bits: vec![0; bytes] }
     }
 
+    /// The bytes it takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.bits.len()
+    }
+
     pub(crate) fn insert(&mut self, token: &Token) {
         for position in self.positions_of(token) {
             if let Some(byte) = self.bits.get_mut(position / 8) {

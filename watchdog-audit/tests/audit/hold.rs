@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use watchdog_audit::segment::{Expiry, SegmentId};
+use watchdog_audit::segment::{ArchiveProof, Expiry, Gate, SegmentId};
+use watchdog_audit::testing::{WIDE, frame, proof};
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, LegalHold, Order, Query, RedisStore,
-    SegmentStore,
+    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, FaultKind, LegalHold, Order,
+    Query, RedisStore, SegmentStore, WriterId,
 };
-use watchdog_core::audit::{Actor, Category};
+use watchdog_core::audit::{Actor, Category, Outcome};
 use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
@@ -267,4 +268,121 @@ async fn holds_leave_entries_that_verify() {
     let found = log.query(&Query::new().with_order(Order::OldestFirst)).await.unwrap();
     let actions: Vec<_> = found.records.iter().map(|record| record.entry.action.as_str()).collect();
     assert_eq!(actions, ["audit.hold_placed", "audit.hold_released"]);
+}
+
+#[tokio::test]
+async fn a_hold_that_vanished_from_the_bucket_or_was_altered_is_named() {
+    let bucket = Objects::memory();
+    let log = log(Arc::new(EmbeddedStore::memory().unwrap()), &bucket).await;
+    log.hold(case("case-1"), clerk()).await.unwrap();
+    log.seal_and_archive().await.unwrap();
+    let key = "audit/v1/holds/case-1.json";
+    let genuine = bucket.get(key).await.unwrap();
+    let altered = String::from_utf8(genuine.to_vec()).unwrap().replace("litigation", "none at all");
+    bucket.put(key, altered.into()).await.unwrap();
+    let fault = log.verify().await.unwrap().fault.unwrap();
+    assert_eq!((fault.kind, fault.place.as_str()), (FaultKind::AlteredHold, key));
+    bucket.delete(key).await.unwrap();
+    let fault = log.verify().await.unwrap().fault.unwrap();
+    assert_eq!((fault.kind, fault.place.as_str()), (FaultKind::MissingHold, key));
+    bucket.put(key, genuine).await.unwrap();
+    assert!(log.verify().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn an_object_that_goes_under_hold_has_not_expired() {
+    let clock = ManualClock::default();
+    let bucket = Objects::memory();
+    let log = AuditLog::builder()
+        .with_store(EmbeddedStore::memory().unwrap())
+        .with_archive(bucket.clone(), &keys())
+        .with_encryption(&keys())
+        .with_clock(Arc::new(clock.clone()))
+        .without_background()
+        .build()
+        .await
+        .unwrap();
+    record(&log, 0..4).await;
+    log.seal_and_archive().await.unwrap();
+    let hold = case("case-1").with_category(Category::Access);
+    log.hold(hold, clerk()).await.unwrap();
+    clock.advance(Duration::from_secs(366 * 86_400));
+    for (category, expected) in [("database", None), ("access", Some(FaultKind::MissingObject))] {
+        let prefix = format!("audit/v1/category={category}/");
+        let page = bucket.list(&prefix, None, 10).await.unwrap();
+        bucket.delete(&page.objects[0].key).await.unwrap();
+        let fault = log.verify().await.unwrap().fault;
+        assert_eq!(fault.map(|fault| fault.kind), expected, "{category}");
+    }
+    log.release_hold("case-1", clerk()).await.unwrap();
+    assert!(log.verify().await.unwrap().is_sound(), "it may go now");
+}
+
+#[tokio::test]
+async fn an_archiver_that_comes_late_lets_nothing_go_before_it_is_archived() {
+    let clock = ManualClock::default();
+    let store = EmbeddedStore::memory().unwrap().with_clock(Arc::new(clock.clone()));
+    let store: Arc<dyn SegmentStore> = Arc::new(store);
+    let log = AuditLog::builder()
+        .with_shared_store(store.clone())
+        .with_archive(Objects::memory(), &keys())
+        .with_encryption(&keys())
+        .with_clock(Arc::new(clock.clone()))
+        .without_background()
+        .build()
+        .await
+        .unwrap();
+    record(&log, 0..4).await;
+    store.seal(FIRST, None).await.unwrap();
+    clock.advance(Duration::from_secs(1000 * 86_400));
+    store.sweep().await.unwrap();
+    assert_eq!(store.expiry(FIRST).await.unwrap(), Expiry::Never, "900 days over its time");
+    log.seal_and_archive().await.unwrap();
+    assert_eq!(store.expiry(FIRST).await.unwrap(), Expiry::Missing, "archived, and over");
+    assert_eq!(numbers(&log).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn the_gate_counts_the_life_from_the_last_entry_also_when_it_is_over() {
+    for store in stores().await {
+        let writer = WriterId::from_bytes([1; 16]);
+        for number in 1..=2 {
+            let segment = SegmentId { partition: 0, number };
+            store.append(segment, &frame(writer, number, 1), WIDE).await.unwrap();
+            store.seal(segment, None).await.unwrap();
+        }
+        let over = ArchiveProof { ttl: Duration::ZERO, ..proof(1, 1, 1, 1) };
+        assert!(matches!(store.mark_archived(FIRST, &over).await.unwrap(), Gate::Archived { .. }));
+        watchdog_storage::testing::eventually(
+            "what is over goes",
+            Duration::from_secs(5),
+            async || store.expiry(FIRST).await.unwrap() == Expiry::Missing,
+        )
+        .await;
+        let last = store.frames(SECOND, None, 1).await.unwrap()[0].0.millis;
+        let gate = store.mark_archived(SECOND, &proof(1, 1, 1, 2)).await.unwrap();
+        assert_eq!(gate, Gate::Archived { expires_at: last + 3_600_000 });
+    }
+}
+
+#[tokio::test]
+async fn erasing_a_subject_is_refused_under_hold_and_recorded_as_denied() {
+    let store = Arc::new(EmbeddedStore::memory().unwrap());
+    let vault = Arc::new(EmbeddedVault::memory().unwrap());
+    let log = crate::erase::log_over(store, vault, &Objects::memory()).await;
+    record(&log, 0..2).await;
+    let [alice, bob] = ["alice", "bob"].map(Actor::user);
+    log.hold(case("case-1").with_subject(alice.clone()), clerk()).await.unwrap();
+    let refused = log.erase(&alice, clerk(), "a request").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Held);
+    assert!(refused.to_string().ends_with(": case-1"), "{refused}");
+    assert_eq!(log.erase(&bob, clerk(), "a request").await.unwrap().keys, 1);
+    let of_alice = log.query(&Query::new().with_actor(alice.clone())).await.unwrap();
+    assert!(of_alice.records[0].is_readable);
+    let asked = Query::new().with_action("audit.subject_erased").with_order(Order::OldestFirst);
+    let outcomes: Vec<_> =
+        log.query(&asked).await.unwrap().records.iter().map(|found| found.entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Denied, Outcome::Success]);
+    log.release_hold("case-1", clerk()).await.unwrap();
+    assert_eq!(log.erase(&alice, clerk(), "a request").await.unwrap().keys, 1);
 }

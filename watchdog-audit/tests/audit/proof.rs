@@ -156,7 +156,7 @@ async fn the_published_script_finds_the_same() {
     let public = key(&log).await;
     let base64 = BASE64.encode(public.as_bytes());
     let hex: String = public.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    for at in [0, 4, 5, 137, 274] {
+    for at in [0, 5, 274] {
         let proof = log.prove(entries[at].0).await.unwrap().unwrap();
         let line = String::from_utf8(proof.line().to_vec()).unwrap();
         assert_eq!(script(&proof.to_string(), &base64), Some(format!("{line}\n")));

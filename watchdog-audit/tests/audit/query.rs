@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, ErrorKind, Order, Query};
 use watchdog_core::Timestamp;
-use watchdog_core::audit::{Actor, Entry};
+use watchdog_core::audit::{Actor, Entry, Outcome};
 use watchdog_storage::objects::Objects;
 
 use crate::bench::{entry, log_with, record};
@@ -103,6 +103,35 @@ async fn a_narrow_query_reads_few_objects() {
     assert_eq!(page.records.len(), 2);
     assert!(page.objects_total >= 16, "{}", page.objects_total);
     assert!(page.objects_read <= 5, "{} of {}", page.objects_read, page.objects_total);
+}
+
+#[tokio::test]
+async fn a_zone_map_leads_to_the_one_object_that_holds_it() {
+    // Every object spans the same time, so that only the zone maps tell them apart.
+    let log = filled(false).await;
+    let needle = Entry { actor: Actor::user("carol"), ..entry(30) }
+        .with_request_id("request-1")
+        .with_outcome(Outcome::Denied);
+    log.record(needle.clone()).await.unwrap();
+    for n in 60..100 {
+        log.record(Entry { occurred_at: at(n * 17 % 60), ..entry(n) }).await.unwrap();
+    }
+    log.seal_and_archive().await.unwrap();
+    for query in [
+        Query::new().with_actor(needle.actor.clone()),
+        Query::new().with_request_id("request-1"),
+        Query::new().with_outcome(Outcome::Denied),
+        Query::new().with_actor(needle.actor.clone()).with_category(needle.category),
+    ] {
+        let page = log.query(&query).await.unwrap();
+        assert_eq!(page.records.len(), 1, "{query:?}");
+        assert_eq!(page.records[0].entry.id, needle.id);
+        assert!(page.objects_total >= 30, "{}", page.objects_total);
+        assert_eq!(page.objects_read, 1, "{query:?}");
+    }
+    let nothing = log.query(&Query::new().with_action("file.removed")).await.unwrap();
+    assert_eq!((nothing.records.len(), nothing.objects_read), (0, 0));
+    assert!(log.verify().await.unwrap().is_sound());
 }
 
 #[tokio::test]

@@ -385,6 +385,34 @@ async fn progress_is_told_to_the_end() {
 }
 
 #[tokio::test]
+async fn archiving_tells_its_progress_too() {
+    let log = Log::new(&[]).await;
+    record(&log.log, 0..4).await;
+    let told = Mutex::new(Vec::new());
+    let progress = |progress| told.lock().unwrap().push(progress);
+    log.log.seal_and_archive_observed(&progress).await.unwrap();
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.iter().map(|told| (told.done, told.total)).collect::<Vec<_>>(), [(1, 1)]);
+}
+
+/// An object that became enormous is named and not read.
+#[tokio::test]
+async fn an_object_that_was_blown_up_is_named_without_being_read() {
+    let log = Log::new(&[4]).await;
+    let object = files(&log.path("category=access"))[0].clone();
+    let manifest = log.manifest(1);
+    for (path, kind) in [(object, FaultKind::AlteredObject), (manifest, FaultKind::AlteredManifest)]
+    {
+        let content = std::fs::read(&path).unwrap();
+        // A hole takes no room on the disk.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(1 << 33).unwrap();
+        log.assert_fault(kind, &path).await;
+        std::fs::write(&path, content).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn everything_can_be_asked_for_at_once() {
     let log = Log::new(&[4, 4]).await;
     let pinned = log.log.checkpoint().await.unwrap().unwrap();

@@ -50,7 +50,9 @@ async fn frozen_before(kind: Kind) -> Option<String> {
 
 #[tokio::test]
 async fn an_archiver_frozen_before_any_step_does_no_harm_when_it_thaws() {
-    for kind in [Kind::Epoch, Kind::Seal, Kind::Object, Kind::Manifest, Kind::Gate] {
+    for kind in
+        [Kind::Epoch, Kind::Seal, Kind::Object, Kind::Manifest, Kind::Checkpoint, Kind::Gate]
+    {
         let Some(outcome) = frozen_before(kind).await else { return };
         assert!(outcome == "ended" || outcome.starts_with("failed Busy"), "{kind:?}: {outcome}");
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use watchdog_audit::{Moment, Step};
 
 use crate::ledger::Ledger;
-use crate::load::{Archiving, Load, Pace};
+use crate::load::{Archiving, Load, Pace, ROUND, entry};
 use crate::place::Place;
 
 /// What a process is to do.
@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     Seal,
     Object,
     Manifest,
+    Checkpoint,
     Gate,
 }
 
@@ -47,6 +48,7 @@ impl Kind {
             Step::Seal(_) => self == Self::Seal,
             Step::Object(_) => self == Self::Object,
             Step::Manifest(_) => self == Self::Manifest,
+            Step::Checkpoint(_) => self == Self::Checkpoint,
             Step::Gate(_) => self == Self::Gate,
             _ => false,
         }
@@ -182,16 +184,20 @@ fn tell(what: &str) {
 
 async fn load(place: &Place, base: u64) {
     let log = place.log().await;
-    tell("ready");
     let pace = Pace { pause: Duration::ZERO, ..Pace::default() };
     let ledger = Arc::new(Ledger::open(&place.ledger()));
+    log.record(entry(base + ROUND / 4, 20)).await.unwrap();
+    ledger.note(base + ROUND / 4);
+    tell("ready");
     let _load = Load::start(std::slice::from_ref(&log), &ledger, base, pace);
     let _archiving = Archiving::start(&log);
     std::future::pending::<()>().await;
 }
 
 async fn fill(place: &Place, base: u64, bytes: usize) {
-    let log = crate::place::builder(place.store().await, &place.objects())
+    let log = place
+        .builder()
+        .await
         .with_record_timeout(Duration::from_millis(200))
         .build()
         .await
@@ -199,7 +205,7 @@ async fn fill(place: &Place, base: u64, bytes: usize) {
     tell("ready");
     let ledger = Ledger::open(&place.ledger());
     for n in base.. {
-        match log.record(crate::load::entry(n, bytes)).await {
+        match log.record(entry(n, bytes)).await {
             Ok(_) => {
                 ledger.note(n);
                 tell("acknowledged");
@@ -234,7 +240,9 @@ async fn archive(
 }
 
 async fn look(place: &Place) {
-    let log = crate::place::builder(place.store().await, &place.objects())
+    let log = place
+        .builder()
+        .await
         .with_archive_trusting(place.objects(), &crate::place::keys(), &[crate::forge::trusted()])
         .build()
         .await

@@ -7,13 +7,14 @@ use watchdog_audit::segment::{Expiry, SegmentId};
 use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, SegmentStore};
 use watchdog_core::testing::ManualClock;
 use watchdog_core::{Clock, Timestamp};
+use watchdog_storage::testing::eventually;
 use watchdog_storage::testing::redis::shared;
 
 use crate::archive::assert_kept;
 use crate::gate::assert_only_archived_ends;
 use crate::ledger::Ledger;
 use crate::load::entry;
-use crate::place::{Place, builder};
+use crate::place::{PATIENCE, Place, builder};
 
 const HOUR: i64 = 3600;
 
@@ -120,7 +121,7 @@ async fn an_archiver_whose_clock_is_a_day_late_seals_in_time() {
         .await
         .unwrap();
     log.record(entry(1, 20)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let archived = log.archiver().unwrap().run_once().await.unwrap();
-    assert_eq!(archived.entries, 1, "what is older than the greatest age is archived");
+    let archiver = log.archiver().unwrap();
+    let is_archived = async || archiver.run_once().await.unwrap().entries == 1;
+    eventually("what is older than the greatest age is archived", PATIENCE, is_archived).await;
 }

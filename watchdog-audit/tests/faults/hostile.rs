@@ -13,7 +13,7 @@ use crate::child::{Child, Work};
 use crate::forge::{said, signed};
 use crate::ledger::Ledger;
 use crate::load::entry;
-use crate::place::{Place, files};
+use crate::place::{PATIENCE, Place, files};
 
 /// A zstd frame of run-length blocks, as RFC 8878 has them: 4 bytes for each 128 KiB of one byte.
 /// With `announced`, the header says that the content has this size.
@@ -53,7 +53,7 @@ fn look(place: &Place) -> Seen {
 
 /// An archive in a directory, without a store behind it.
 async fn archived(directory: &Path, entries: u64) -> Place {
-    let place = Place { directory: directory.to_owned(), redis: None };
+    let place = Place::at(directory);
     let log = place.log().await;
     let ledger = Ledger::open(&place.ledger());
     for n in 0..entries {
@@ -61,6 +61,8 @@ async fn archived(directory: &Path, entries: u64) -> Place {
         ledger.note(n * 4);
     }
     assert_kept(&log, &place).await;
+    // The file is free for the process that looks.
+    log.shutdown(PATIENCE).await.unwrap();
     place
 }
 

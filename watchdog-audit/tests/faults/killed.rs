@@ -38,7 +38,8 @@ async fn what_was_acknowledged_survives_kill_9_in_a_file() {
         let killing = tokio::task::spawn_blocking(move || run_and_kill(&place, round * ROUND));
         killing.await.unwrap();
     }
-    assert!(assert_kept(&place.log().await, &place).await > 100);
+    // Each commit is synced to the disk: that takes as long as the disk takes.
+    assert!(assert_kept(&place.log().await, &place).await > 10);
 }
 
 #[tokio::test]

@@ -55,6 +55,10 @@ async fn a_log_starts_while_postgres_is_away() {
     record(&log, 0..4).await;
     log.seal_and_archive().await.unwrap();
     assert!(log.copy_to_postgres().await.unwrap_err().is_retryable());
+    let report = log.health().check().await;
+    // How far the copy is nobody knows; since when nobody knows it counts.
+    assert_eq!(report.observations["copy_lag_manifests"], 0.0);
+    assert!(report.observations["copy_lag_seconds"] > 0.0);
 }
 
 /// The rows of the last category wait for a lock when those of the others are written.

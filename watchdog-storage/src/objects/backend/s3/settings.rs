@@ -136,7 +136,8 @@ fn read((status, document): Answer, setting: Setting) -> Result<Option<String>> 
         return Ok(Some(document));
     }
     let code = error::code(&document);
-    if status == 404 && code.is_some_and(|code| setting.is_absent(code)) {
+    // AWS says 404, others 400: the code tells.
+    if code.is_some_and(|code| setting.is_absent(code)) {
         return Ok(None);
     }
     if matches!(status, 405 | 501) {
@@ -206,6 +207,7 @@ mod tests {
         };
         assert_eq!(read((200, "x".into()), Setting::Lifecycle).unwrap().as_deref(), Some("x"));
         assert_eq!(answer(404, "NoSuchLifecycleConfiguration"), Ok(None));
+        assert_eq!(answer(400, "NoSuchLifecycleConfiguration"), Ok(None));
         assert_eq!(answer(404, "NoSuchBucket"), Err(ErrorKind::Config));
         assert_eq!(answer(501, "NotImplemented"), Err(ErrorKind::Misuse));
         assert_eq!(answer(405, "MethodNotAllowed"), Err(ErrorKind::Misuse));

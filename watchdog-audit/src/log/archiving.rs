@@ -27,12 +27,14 @@ impl AuditLog {
             }
             ControlFlow::Continue(())
         };
-        archiver.run_observed(&observer).await
+        let archived = archiver.run_observed(&observer).await;
+        self.inner.shared.keep.notify_one();
+        archived
     }
 
     /// Segments that hold something and are not archived.
     async fn unarchived_segments(&self) -> Result<u64> {
-        let store = self.inner().store();
+        let store = self.inner.store();
         let mut segments = 0;
         for partition in 0..store.partitions() {
             segments += store.sealed(partition).await?.len() as u64;
