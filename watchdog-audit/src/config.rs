@@ -118,14 +118,34 @@ pub enum StoreKind {
 }
 
 /// When an entry counts as recorded.
+///
+/// What becomes of an entry whose caller was told that it is recorded:
+///
+/// | what is lost | `store` on Redis | `store`, embedded | `replicated` | `spool` |
+/// |---|---|---|---|---|
+/// | the process (`kill -9`) | kept: Redis has it, or the spool, which the next process delivers | kept | kept | kept: the next process delivers it |
+/// | the machine with its disk | kept, if Redis was up when it was recorded | lost, unless archived | kept | kept once Redis has it: milliseconds later while Redis is up |
+/// | the Redis primary, and a replica is promoted | sent again, if the process lives and less than 8 MiB were recorded since; else declared as lost | – | kept, if a replica that has it is promoted | sent again from the spool |
+/// | Redis with all its replicas, or it is flushed | as above: the last 8 MiB of a process that lives; else lost, unless archived | – | as `store` | sent again from the spool |
+/// | the disk of the machine alone | kept, if Redis was up when it was recorded | lost, unless archived | kept | kept once Redis has it |
+///
+/// Archived entries outlive all of it. `spool` keeps an entry on the disk until a signed manifest
+/// covers it; without an archive, until the store has it, and then the rows on Redis are those of
+/// `store`. What Redis has taken, it keeps as its own persistence says: with `appendfsync everysec`
+/// a restart of its machine may cost a second, which the process sends again from memory.
+///
+/// The spool directory belongs to one log: a process delivers what others have left there to its own
+/// store. Processes of one log may share it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(description = "When an entry counts as recorded.")]
 pub enum Durability {
     /// The store has acknowledged it; while the store is down, the spool on disk has.
     #[default]
     #[serde(alias = "redis", alias = "embedded")]
     Store,
-    /// So many replicas of Redis have it, too.
+    /// So many replicas of Redis have it, too. While Redis is down the spool keeps it, and its
+    /// caller is told that it is not acknowledged.
     Replicated,
     /// It is synced to the spool on disk, which keeps it until it is archived.
     Spool,
@@ -354,6 +374,23 @@ impl Section for AuditConfig {
                 &["postgres_copy"],
                 "a configured Postgres for the copy of archived entries",
                 "set WATCHDOG_DB_HOST, or WATCHDOG_AUDIT_POSTGRES_COPY=false",
+            );
+        }
+        if self.durability == Durability::Replicated
+            && self.store_kind(check.is_variable_set("WATCHDOG_REDIS_URL")) == StoreKind::Embedded
+        {
+            check.problem(
+                &["durability", "store"],
+                "the store `redis` for the durability `replicated`",
+                "the embedded store has no replicas: set WATCHDOG_AUDIT_DURABILITY=store, or \
+                 configure WATCHDOG_REDIS_URL",
+            );
+        }
+        if self.durability == Durability::Replicated && self.replication_timeout.is_zero() {
+            check.problem(
+                &["replication_timeout"],
+                "more than nothing for the durability `replicated`",
+                "1s is the default",
             );
         }
         if self.store == Some(StoreKind::Redis) && !check.is_variable_set("WATCHDOG_REDIS_URL") {

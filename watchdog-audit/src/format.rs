@@ -65,6 +65,13 @@
 //! until somebody archives; only while it is 0 a segment is sealed with a life, and `unarchived` is
 //! the last such.
 //!
+//! # Spool
+//!
+//! `<spool_directory>/spool/<writer>/` belongs to whoever holds the lock (`flock`) on its file `lock`;
+//! the files `<number, 20 digits>.spool` hold records in the order of the writer's sequence: `WDSR`,
+//! the bytes of the frame as 4 bytes big endian, the frame. What is no whole record is passed over
+//! up to the next `WDSR` that begins one. A frame may stand in two files, when the first one failed.
+//!
 //! # Bucket
 //!
 //! | key | |

@@ -164,7 +164,8 @@ impl AuditLog {
         &self.inner.store
     }
 
-    /// Seals every open segment that holds something and archives every sealed one, now.
+    /// Seals every open segment that holds something and archives every sealed one, now. What is
+    /// in the spool comes along, as long as the store takes it.
     ///
     /// # Errors
     ///
@@ -172,7 +173,9 @@ impl AuditLog {
     /// and does not end within ten seconds, else as of store and bucket. Calling again resumes.
     #[cfg(feature = "objects")]
     pub async fn seal_and_archive(&self) -> Result<Archived> {
-        let archived = self.archiver()?.run_now().await;
+        let archiver = self.archiver()?;
+        self.settle().await;
+        let archived = archiver.run_now().await;
         self.inner.shared.keep.notify_one();
         archived
     }

@@ -76,8 +76,11 @@ impl Spool {
             let mut disks = Vec::new();
             for home in Home::abandoned(&home::root(&place.directory))? {
                 let (writer, state) = (home.writer(), Arc::<State>::default());
-                let disk = Disk::adopt(home, Arc::clone(&place.files), Arc::clone(&state))?;
-                disks.push((disk, writer, state));
+                match Disk::adopt(home, Arc::clone(&place.files), Arc::clone(&state)) {
+                    Ok(disk) => disks.push((disk, writer, state)),
+                    // One that cannot be read does not hold up the others.
+                    Err(error) => tracing::error!(%writer, %error, "an audit spool is unreadable"),
+                }
             }
             Ok(disks)
         });

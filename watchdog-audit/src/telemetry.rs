@@ -27,6 +27,8 @@ const ARCHIVED_SEGMENTS: &str = "watchdog_audit_archived_segments_total";
 const VERIFICATIONS: &str = "watchdog_audit_verifications_total";
 const SPOOL_ENTRIES: &str = "watchdog_audit_spool_entries";
 const SPOOL_BYTES: &str = "watchdog_audit_spool_bytes";
+const SPOOL_UNSENT: &str = "watchdog_audit_spool_unsent_entries";
+const SPOOL_OLDEST: &str = "watchdog_audit_spool_oldest_seconds";
 const SPOOL_FAILURES: &str = "watchdog_audit_spool_failures_total";
 const SPOOL_POISONED: &str = "watchdog_audit_spool_poisoned_files_total";
 const SPOOLED: &str = "watchdog_audit_spooled_entries_total";
@@ -53,6 +55,8 @@ pub(crate) fn describe() {
         describe_counter!(VERIFICATIONS, Unit::Count, "Verifications, by outcome.");
         describe_gauge!(SPOOL_ENTRIES, Unit::Count, "Entries in the spool of this process.");
         describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the spool of this process.");
+        describe_gauge!(SPOOL_UNSENT, Unit::Count, "Spooled entries the store does not have.");
+        describe_gauge!(SPOOL_OLDEST, Unit::Seconds, "Age of the oldest entry in the spool.");
         describe_counter!(SPOOL_FAILURES, Unit::Count, "Writes that the spool did not take.");
         describe_counter!(SPOOL_POISONED, Unit::Count, "Files of the spool that failed.");
         describe_counter!(SPOOLED, Unit::Count, "Entries synced to the spool.");
@@ -94,6 +98,14 @@ pub(crate) fn spool(entries: u64, bytes: u64) {
     gauge!(SPOOL_ENTRIES).set(number(entries));
     // Exact to 4 KiB up to 16 TiB.
     gauge!(SPOOL_BYTES).set(number(bytes / 4096) * 4096.0);
+}
+
+pub(crate) fn spool_unsent(entries: u64) {
+    gauge!(SPOOL_UNSENT).set(u32::try_from(entries).unwrap_or(u32::MAX));
+}
+
+pub(crate) fn spool_oldest(age: Duration) {
+    gauge!(SPOOL_OLDEST).set(age.as_secs_f64());
 }
 
 pub(crate) fn spool_failed(error: &std::io::Error) {

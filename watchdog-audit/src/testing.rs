@@ -77,6 +77,7 @@ pub async fn conformance(store: &dyn SegmentStore) {
     the_fence_only_rises(store).await;
     holds_take_lives_and_give_them_back(store, first, second, third).await;
     the_lease_has_one_holder(store).await;
+    archived_entries_are_passed_over(store).await;
 }
 
 async fn stored(store: &dyn SegmentStore, segment: SegmentId, frame: &Frame) -> FrameId {
@@ -249,6 +250,19 @@ async fn the_fence_only_rises(store: &dyn SegmentStore) {
     assert_eq!(store.raise_fence(0, 9).await.unwrap(), 9);
     assert_eq!(store.raise_fence(0, 9).await.unwrap(), 9);
     assert_eq!(store.partition(0).await.unwrap().fence, 9);
+}
+
+async fn archived_entries_are_passed_over(store: &dyn SegmentStore) {
+    let writer = WriterId::from_bytes([8; 16]);
+    let open = SegmentId { partition: 0, number: store.partition(0).await.unwrap().open };
+    assert_eq!(store.skip(0, writer, 5).await.unwrap(), 5);
+    assert_eq!(store.skip(0, writer, 3).await.unwrap(), 5, "a number never falls");
+    let early = store.append(open, &frame(writer, 4, 2), WIDE).await.unwrap();
+    let high_water = HighWater { last: 5, checksum: [0; 16] };
+    assert_eq!(early, Appended::Duplicate { high_water });
+    let late = store.append(open, &frame(writer, 7, 1), WIDE).await.unwrap();
+    assert_eq!(late, Appended::OutOfOrder { high_water: 5 });
+    stored(store, open, &frame(writer, 6, 1)).await;
 }
 
 async fn the_lease_has_one_holder(store: &dyn SegmentStore) {

@@ -34,7 +34,7 @@
 //! | 1xx, 2xx, 3xx | `success` | |
 //! | 401, 403 | `denied` | |
 //! | any other answer | `failure` | |
-//! | the client did not take the whole answer (reads) | `failure` | `cut` |
+//! | the client did not take the whole answer ([`Recording::Queued`] alone sees that) | `failure` | `cut` |
 //! | the handler panicked; the service failed | `failure` | `panicked`, `failed` |
 //! | the request was cancelled before there was an answer | `unknown` | `cancelled` |
 //!

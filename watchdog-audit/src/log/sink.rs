@@ -97,11 +97,13 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     let waiting = log.inner().shared.waiting.load(Ordering::Relaxed);
     report = report.with_observation("waiting_entries", number(waiting));
     let Some(spool) = log.spool() else { return report };
+    let oldest = spool.oldest.unwrap_or_default();
+    telemetry::spool_oldest(oldest);
     report
         .with_observation("spool_entries", number(spool.entries))
         .with_observation("spool_bytes", number(spool.bytes))
         .with_observation("spool_unsent_entries", number(spool.unsent))
-        .with_observation("spool_oldest_seconds", spool.oldest.map_or(0.0, |age| age.as_secs_f64()))
+        .with_observation("spool_oldest_seconds", oldest.as_secs_f64())
         .with_observation("spool_poisoned_files", number(spool.poisoned_files))
         .with_observation("spool_adopted_entries", number(spool.adopted))
 }

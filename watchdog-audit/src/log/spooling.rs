@@ -1,6 +1,10 @@
 //! The spool of a log: whether there is one, and how it stands.
 
 use std::sync::Arc;
+#[cfg(feature = "objects")]
+use std::sync::atomic::Ordering;
+#[cfg(feature = "objects")]
+use std::time::Duration;
 
 use crate::config::{AuditConfig, Durability};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +20,20 @@ impl AuditLog {
     /// be used.
     pub fn spool(&self) -> Option<SpoolStatus> {
         self.inner.shared.spool_status(self.inner.clock.now())
+    }
+
+    /// Waits while the store takes what the spool has acknowledged, up to ten seconds.
+    #[cfg(feature = "objects")]
+    pub(crate) async fn settle(&self) {
+        let shared = &self.inner.shared;
+        let is_draining =
+            || shared.unsent.load(Ordering::Relaxed) > 0 && shared.failing_since().is_none();
+        for _ in 0..1000 {
+            if !is_draining() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

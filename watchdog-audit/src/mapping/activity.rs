@@ -98,7 +98,7 @@ impl Class {
             ends || edges.1.is_some_and(|after| after.starts_with('_'))
         };
         let mut known = self.activities().iter();
-        match known.find(|(_, _, words)| words.iter().any(|word| is_named(&word))) {
+        match known.find(|(_, _, words)| words.iter().any(is_named)) {
             Some((id, name, _)) => (*id, name),
             None if verb.is_empty() => (0, "Unknown"),
             None => (99, verb),

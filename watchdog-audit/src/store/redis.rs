@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds | life |
 //! |---|---|---|---|
-//! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest | for ever |
+//! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest, how often replicas were asked | for ever |
 //! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
 //! | `wd:a:{p}:h` | hash | held segments, with the time of their last entry | for ever |

@@ -50,7 +50,10 @@ impl AuditLog {
         let mut operation = self.begin(Category::Security, by, ERASED, resource).await?;
         operation.detail("reason", reason);
         if let Err(held) = self.refuse_when_held(subject).await {
-            operation.deny().await?;
+            match held.kind() {
+                ErrorKind::Held => operation.deny().await?,
+                _ => operation.fail().await?,
+            };
             return Err(held);
         }
         match keys.erase(subject).await {

@@ -42,12 +42,12 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
             return Err(altered(format!("line {number} is of another category")));
         }
         held.numbers.entry(line.writer).or_default().push(line.sequence);
+        zone.push(&line);
+        held.leaves.push(Commitment::of(line.category, bytes));
+        tree.push(bytes);
         if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
             held.holds.push(line.resource.id.clone());
         }
-        held.leaves.push(Commitment::of(line.category, bytes));
-        tree.push(bytes);
-        zone.push(&line);
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
         return Err(altered("count or Merkle root is another".into()));

@@ -1,6 +1,5 @@
 //! One request from its arrival to its entry, which is made once, whichever way it ends.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};

@@ -35,7 +35,7 @@ impl Rate {
     pub fn takes(self, request_id: &str) -> bool {
         let hash = digest::digest(&digest::SHA256, request_id.as_bytes());
         let first = hash.as_ref().iter().take(4);
-        let drawn = first.fold(0_u32, |drawn, byte| drawn << 8 | u32::from(*byte));
+        let drawn = first.fold(0_u32, |drawn, byte| (drawn << 8) | u32::from(*byte));
         f64::from(drawn) < self.0 * (f64::from(u32::MAX) + 1.0)
     }
 }
@@ -166,12 +166,15 @@ impl Policy {
     }
 
     pub(super) fn treatment(&self, method: &Method, route: &str) -> Treatment {
-        match () {
+        if route == UNMATCHED {
             // No handler runs for these, whatever the method.
-            () if route == UNMATCHED => Treatment::Read(Recording::Queued),
-            () if !is_safe(method) => Treatment::Change,
-            () if self.passed.contains(route) => Treatment::Pass,
-            () => Treatment::Read(self.reads),
+            Treatment::Read(Recording::Queued)
+        } else if !is_safe(method) {
+            Treatment::Change
+        } else if self.passed.contains(route) {
+            Treatment::Pass
+        } else {
+            Treatment::Read(self.reads)
         }
     }
 

@@ -158,7 +158,7 @@ async fn the_log_copies_by_itself_when_it_is_asked_to() {
 async fn a_copy_without_postgres_or_archive_is_a_configuration_error() {
     let Some(server) = shared() else { return };
     let desk = Desk::on(server).await;
-    let error = desk.builder_of(Desk::config(), None).build().await.unwrap_err();
+    let error = desk.builder_of(&Desk::config(), None).build().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("with_postgres_copy"), "{error}");
     let error = watchdog_audit::AuditLog::builder()
@@ -181,7 +181,7 @@ async fn the_tables_may_stand_in_a_schema_of_their_own() {
     let copy = PostgresCopy::new(desk.postgres.clone()).with_schema("audit_2");
     copy.migrate().await.unwrap();
     copy.migrate().await.unwrap();
-    let log = desk.builder_of(Desk::config(), Some(copy)).without_background();
+    let log = desk.builder_of(&Desk::config(), Some(copy)).without_background();
     let log = log.build().await.unwrap();
     record(&log, 0..4).await;
     log.seal_and_archive().await.unwrap();

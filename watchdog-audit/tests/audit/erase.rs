@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use watchdog_audit::subjects::ERASED_WITHIN;
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, KeyVault, Order, Query, Record,
-    RedisStore, RedisVault, SegmentStore, StoredSubjectKeys, SubjectKeys,
+    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, KeyVault, LegalHold, Order,
+    Query, Record, RedisStore, RedisVault, SegmentStore, StoredSubjectKeys, SubjectKeys,
 };
 use watchdog_core::audit::{Actor, Category, Outcome, Resource};
 use watchdog_storage::objects::Objects;
@@ -24,12 +24,20 @@ fn officer() -> Actor {
     Actor::service("privacy-desk")
 }
 
+/// Settings with a directory that nobody else has.
+pub(crate) fn config() -> AuditConfig {
+    let own = format!("audit-{}", uuid::Uuid::now_v7().simple());
+    let spool_directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+    AuditConfig { spool_directory, ..AuditConfig::default() }
+}
+
 pub(crate) async fn log_over(
     store: Arc<dyn SegmentStore>,
     vault: Arc<dyn KeyVault>,
     bucket: &Objects,
 ) -> AuditLog {
     AuditLog::builder()
+        .with_config(&config())
         .with_shared_store(store)
         .with_archive(bucket.clone(), &keys())
         .with_subject_key_vault(vault, &keys())
@@ -267,32 +275,45 @@ async fn erasing_while_archiving_and_while_others_write_loses_no_entry() {
     }
 }
 
+/// The vault of a directory, as soon as nobody else has it.
+async fn opened(directory: &std::path::Path) -> Arc<EmbeddedVault> {
+    let mut vault = None;
+    eventually("the vault's file is free", Duration::from_secs(5), async || {
+        vault = EmbeddedVault::open(directory).ok();
+        vault.is_some()
+    })
+    .await;
+    Arc::new(vault.unwrap())
+}
+
+async fn close(log: AuditLog, directory: &std::path::Path) {
+    log.shutdown(Duration::from_secs(5)).await.unwrap();
+    drop(log);
+    drop(opened(directory).await);
+}
+
 #[tokio::test]
 async fn a_backup_of_the_vault_brings_keys_back_and_they_are_erased_again() {
     let directory = tempfile::tempdir().unwrap();
     let store: Arc<dyn SegmentStore> = Arc::new(EmbeddedStore::memory().unwrap());
     let bucket = Objects::memory();
-    let open = || Arc::new(EmbeddedVault::open(directory.path()).unwrap());
-    let log = log_over(Arc::clone(&store), open(), &bucket).await;
+    let log = log_over(Arc::clone(&store), opened(directory.path()).await, &bucket).await;
     record(&log, 0..4).await;
-    let end = Duration::from_secs(5);
-    log.shutdown(end).await.unwrap();
-    drop(log);
+    close(log, directory.path()).await;
     let [file, backup] = ["subject_keys.redb", "backup"].map(|name| directory.path().join(name));
     std::fs::copy(&file, &backup).unwrap();
 
-    let log = log_over(Arc::clone(&store), open(), &bucket).await;
+    let log = log_over(Arc::clone(&store), opened(directory.path()).await, &bucket).await;
     let by_alice = || Query::new().with_actor(alice());
     let readable = async |log: &AuditLog| {
         records(log, by_alice()).await.iter().filter(|record| record.is_readable).count()
     };
     log.erase(&alice(), officer(), "request 7").await.unwrap();
     assert_eq!(readable(&log).await, 0);
-    log.shutdown(end).await.unwrap();
-    drop(log);
+    close(log, directory.path()).await;
     std::fs::copy(&backup, &file).unwrap();
 
-    let log = log_over(Arc::clone(&store), open(), &bucket).await;
+    let log = log_over(Arc::clone(&store), opened(directory.path()).await, &bucket).await;
     assert_eq!(readable(&log).await, 2, "the danger is real");
     let since = watchdog_core::Timestamp::UNIX_EPOCH;
     assert_eq!(log.erase_again(since).await.unwrap(), 1);
@@ -314,6 +335,25 @@ async fn derived_keys_and_open_entries_cannot_be_erased() {
         assert_eq!(refused.kind(), ErrorKind::Misuse);
         assert!(refused.to_string().contains("WATCHDOG_AUDIT_"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_legal_hold_forbids_erasing_until_it_is_released() {
+    let (log, vault) = memory().await;
+    record(&log, 0..2).await;
+    let hold = LegalHold::new("case-7", "litigation").with_subject(alice());
+    log.hold(hold, officer()).await.unwrap();
+    let held = log.erase(&alice(), officer(), "request 7").await.unwrap_err();
+    assert_eq!(held.kind(), ErrorKind::Held);
+    assert!(held.to_string().contains("case-7"), "{held}");
+    let stands = vault.list(None, 10).await.unwrap().len();
+    assert_eq!(log.erase(&Actor::user("bob"), officer(), "request 8").await.unwrap().keys, 1);
+    assert_eq!(vault.list(None, 10).await.unwrap().len(), stands - 1, "bob's key alone is gone");
+    log.release_hold("case-7", officer()).await.unwrap();
+    assert_eq!(log.erase(&alice(), officer(), "request 7").await.unwrap().keys, 1);
+    let said = records(&log, Query::new().with_action("audit.subject_erased")).await;
+    let outcomes: Vec<_> = said.iter().map(|record| record.entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Denied, Outcome::Success, Outcome::Success]);
 }
 
 #[tokio::test]

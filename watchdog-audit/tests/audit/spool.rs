@@ -300,7 +300,8 @@ async fn an_emptied_store_is_filled_again_without_being_asked() {
     let (store, bucket) = (store(), Objects::memory());
     let log = log_with(config(directory.path(), Durability::Spool), store.clone(), &bucket).await;
     record(&log, 0..10).await;
-    log.seal_and_archive().await.unwrap();
+    let archived = log.seal_and_archive().await.unwrap();
+    assert_eq!(archived.entries, 10, "what was acknowledged before is archived");
     eventually("they are released", SOON, async || status(&log).entries == 0).await;
     record(&log, 10..15).await;
     drained(&log).await;
@@ -359,4 +360,62 @@ async fn a_clock_that_jumps_a_day_breaks_nothing() {
     log.seal_and_archive().await.unwrap();
     assert_archived(&log, 0..15).await;
     eventually("they are released", SOON, async || status(&log).entries == 0).await;
+}
+
+#[tokio::test]
+async fn spooled_entries_whose_numbers_somebody_else_took_are_recorded_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = Arc::new(EmbeddedStore::memory().unwrap());
+    let store = Arc::new(Faulty::new(inner.clone()).named("remote"));
+    let config = config(directory.path(), Durability::Spool);
+    let log = log_with(config, store.clone(), &Objects::memory()).await;
+    record(&log, 0..1).await;
+    drained(&log).await;
+    store.take_down(true);
+    record(&log, 1..4).await;
+    // A copy of the machine goes on under the same id.
+    let open = watchdog_audit::segment::SegmentId { partition: 0, number: 1 };
+    let foreign = watchdog_audit::testing::frame(log.writer(), 2, 1);
+    inner.append(open, &foreign, watchdog_audit::testing::WIDE).await.unwrap();
+    store.take_down(false);
+    eventually("they are recorded again", SOON, async || {
+        numbers(&log).await.len() == 4 && status(&log).adopted == 0
+    })
+    .await;
+    let receipt = log.record(entry(4)).await.unwrap();
+    assert_ne!(receipt.writer, log.writer());
+    drained(&log).await;
+    let mut found = numbers(&log).await;
+    found.sort_unstable();
+    assert_eq!(found, [0, 1, 2, 3, 4]);
+    let query = watchdog_audit::Query::new().with_action("audit.writer_superseded");
+    assert_eq!(log.query(&query).await.unwrap().records.len(), 1);
+    log.seal_and_archive().await.unwrap();
+    assert!(log.verify().await.unwrap().is_sound());
+    eventually("both spools are released", SOON, async || {
+        status(&log).entries == 0 && spool_owners(directory.path()) == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_store_lost_beyond_memory_is_declared_and_the_rest_sent_again() {
+    let store = Arc::new(Faulty::new(Arc::new(EmbeddedStore::memory().unwrap())));
+    let log = log_with(AuditConfig::default(), store.clone(), &Objects::memory()).await;
+    assert!(log.spool().is_none());
+    for n in 0..160 {
+        log.record(entry(n).with_detail("text", "x".repeat(42_000))).await.unwrap();
+    }
+    store.replace(Arc::new(EmbeddedStore::memory().unwrap()));
+    record(&log, 160..161).await;
+    let query = watchdog_audit::Query::new().with_action("audit.entries_lost");
+    let declared = log.query(&query).await.unwrap().records;
+    assert_eq!(declared.len(), 1);
+    let details = &declared[0].entry.details;
+    let (first, last) = (details["first"].as_u64().unwrap(), details["last"].as_u64().unwrap());
+    assert!(first == 1 && (10..100).contains(&last), "{first} to {last}");
+    // Entry number n stood in place n + 1.
+    assert_eq!(numbers(&log).await, (last..161).collect::<Vec<_>>());
+    log.seal_and_archive().await.unwrap();
+    assert!(log.verify().await.unwrap().is_sound());
 }

@@ -121,7 +121,7 @@ async fn a_flush_in_the_middle_of_the_load_loses_nothing() {
 
 fn replicated(directory: &std::path::Path) -> AuditConfig {
     AuditConfig {
-        replication_timeout: Duration::from_millis(200),
+        replication_timeout: Duration::from_secs(1),
         ..config(directory, Durability::Replicated)
     }
 }
@@ -130,6 +130,13 @@ async fn replicas(server: &RedisServer, online: usize) {
     eventually("the replica follows", SOON, async || {
         let reply = server.command(&["INFO", "replication"]);
         reply.text().matches("state=online").count() == online
+    })
+    .await;
+    // A replica is online before it says how far it is.
+    eventually("the replica acknowledges", SOON, async || {
+        let mut control = server.control();
+        control.command(&["SET", "probe", "1"]).unwrap();
+        control.command(&["WAIT", "1", "500"]).unwrap().text() != "0"
     })
     .await;
 }

@@ -11,7 +11,7 @@ use crate::archive::assert_kept;
 use crate::gate::assert_only_archived_ends;
 use crate::ledger::{self, Ledger};
 use crate::load::{Archiving, Load, Pace, Tally};
-use crate::place::{PATIENCE, Place, files};
+use crate::place::{PATIENCE, Place, files, settled};
 
 /// A server that writes every command to its log before it answers.
 const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -68,6 +68,7 @@ impl Rig {
     async fn end(self) -> (usize, Tally) {
         let tally = self.load.stop().await;
         self.archiving.stop().await;
+        settled(&self.logs.iter().collect::<Vec<_>>(), &self.place).await;
         let kept = assert_kept(&self.logs[0], &self.place).await;
         let lives = assert_only_archived_ends(&mut self.server.control(), &self.place);
         assert_eq!(lives.endless, 0, "everything has passed the gate");

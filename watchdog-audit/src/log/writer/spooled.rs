@@ -92,7 +92,9 @@ impl Writer {
     }
 
     fn tell_unsent(&self) {
-        self.shared.unsent.store(self.spooled.saturating_sub(self.stored), Ordering::Relaxed);
+        let unsent = self.spooled.saturating_sub(self.stored);
+        self.shared.unsent.store(unsent, Ordering::Relaxed);
+        telemetry::spool_unsent(unsent);
     }
 
     /// Sees whether the store still has the newest frame, by offering it again.

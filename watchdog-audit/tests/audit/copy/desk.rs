@@ -34,11 +34,11 @@ impl<'a> Desk<'a> {
 
     pub(super) fn builder_of(
         &self,
-        config: AuditConfig,
+        config: &AuditConfig,
         copy: Option<PostgresCopy>,
     ) -> AuditLogBuilder {
         let builder = AuditLog::builder()
-            .with_config(&config)
+            .with_config(config)
             .with_store(EmbeddedStore::memory().unwrap())
             .with_archive(self.bucket.clone(), &keys())
             .with_encryption(&keys());
@@ -51,7 +51,7 @@ impl<'a> Desk<'a> {
     /// A log of its own store, which looks every second when it `tends`.
     pub(super) fn builder(&self, tends: bool) -> AuditLogBuilder {
         let config = AuditConfig { segment_max_age: Duration::from_secs(5), ..Self::config() };
-        let builder = self.builder_of(config, Some(self.postgres.clone().into()));
+        let builder = self.builder_of(&config, Some(self.postgres.clone().into()));
         if tends { builder } else { builder.without_background() }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Desk<'a> {
 
     pub(super) async fn log_in_clear(&self) -> AuditLog {
         let config = AuditConfig { encryption_enabled: false, ..Self::config() };
-        let builder = self.builder_of(config, Some(self.postgres.clone().into()));
+        let builder = self.builder_of(&config, Some(self.postgres.clone().into()));
         builder.without_background().build().await.unwrap()
     }
 

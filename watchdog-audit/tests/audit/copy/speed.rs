@@ -22,11 +22,17 @@ async fn record_many(log: &AuditLog, count: u64) {
     }
 }
 
+/// 100 000 rows with `WD_TEST_LONG=1`.
+#[expect(clippy::disallowed_methods, reason = "how long to test is no setting of the SDK")]
+fn count() -> u64 {
+    if std::env::var_os("WD_TEST_LONG").is_some() { 100_000 } else { 6_000 }
+}
+
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "the rate is for people")]
 async fn many_rows_come_in_batches_and_documented_queries_use_an_index() {
     let Some(server) = shared() else { return };
-    let is_long = std::env::var_os("WD_TEST_LONG").is_some();
-    let count = if is_long { 100_000 } else { 6_000 };
+    let count = count();
     let desk = Desk::on(server).await;
     let log = desk.log().await;
     record_many(&log, count).await;
