@@ -152,8 +152,7 @@ mod tests {
         assert!(decode::<ReleaseDocument>(&bytes, "case-8", &own).is_none(), "another hold");
         assert!(decode::<ReleaseDocument>(&bytes, "case-7", &other).is_none(), "another key");
         assert!(decode::<HoldDocument>(&bytes, "case-7", &own).is_none(), "another kind");
-        let forged = encode(&release(&own), &other).unwrap();
-        assert!(decode::<ReleaseDocument>(&forged, "case-7", &own).is_none());
+        assert!(encode(&release(&own), &other).is_err(), "the secret of the key is not there");
         for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
