@@ -19,7 +19,7 @@ pub fn draw(unit: &str, progress: Progress) {
 }
 
 fn bar(unit: &str, Progress { done, total, .. }: Progress) -> String {
-    let full = if total == 0 { WIDTH } else { done.min(total) * WIDTH / total };
+    let full = (done.min(total) * WIDTH).checked_div(total).unwrap_or(WIDTH);
     let letter = |place| if place < full { '#' } else { '-' };
     let bar: String = (0..WIDTH).map(letter).collect();
     format!("[{bar}] {done} of {total} {unit}")

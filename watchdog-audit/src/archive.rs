@@ -215,9 +215,10 @@ impl Archive {
         match self.bucket.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == watchdog_storage::ErrorKind::NotFound => Ok(None),
-            // Too large to be ours. It is not read; whoever looks at it finds that nothing fits.
+            // Too large to be ours. It is not read; whoever looks at it finds that it is neither a
+            // manifest nor a frame of zstd.
             Err(error) if error.kind() == watchdog_storage::ErrorKind::Precondition => {
-                Ok(Some(Bytes::new()))
+                Ok(Some(Bytes::from_static(&[0])))
             }
             Err(error) => Err(storage("the bucket did not give an object of the archive")(error)),
         }

@@ -54,7 +54,7 @@ pub fn frame(writer: WriterId, first: u64, count: u64) -> Frame {
 pub fn proof(entries: u64, frames: u64, token: u64, manifest: u64) -> ArchiveProof {
     let manifest = ManifestRef { number: manifest, sha256: "ab".repeat(32) };
     let holds = Uuid::nil();
-    ArchiveProof { entries, frames, token, manifest, ttl: TTL, holds, is_held: false }
+    ArchiveProof { entries, frames, last: None, token, manifest, ttl: TTL, holds, is_held: false }
 }
 
 /// Holds an empty store against the contract of [`SegmentStore`], in partition 0.
@@ -77,6 +77,7 @@ pub async fn conformance(store: &dyn SegmentStore) {
     the_fence_only_rises(store).await;
     holds_take_lives_and_give_them_back(store, first, second, third).await;
     the_lease_has_one_holder(store).await;
+    archived_entries_are_passed_over(store).await;
 }
 
 async fn stored(store: &dyn SegmentStore, segment: SegmentId, frame: &Frame) -> FrameId {

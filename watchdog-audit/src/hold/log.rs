@@ -39,7 +39,7 @@ impl AuditLog {
         archiver.suspend().await?;
         // Else the bucket goes on removing what is held.
         self.tend_lifecycle().await?;
-        let category = hold.category.map(|category| category.as_str());
+        let category = hold.category.map(Category::as_str);
         let entry = self
             .hold_entry(by, PLACED, &hold.id)
             .with_detail("reason", hold.reason)

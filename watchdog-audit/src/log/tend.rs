@@ -40,7 +40,7 @@ pub(crate) async fn run(log: Weak<Inner>, every: Duration) {
             match (AuditLog { inner: Arc::clone(&log) }).tend_lifecycle().await {
                 Ok(()) => looked = Some(tokio::time::Instant::now()),
                 Err(error) => {
-                    tracing::warn!(%error, "the lifecycle of the audit bucket is unknown")
+                    tracing::warn!(%error, "the lifecycle of the audit bucket is unknown");
                 }
             }
         }

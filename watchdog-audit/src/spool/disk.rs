@@ -152,9 +152,8 @@ impl Disk {
     fn rotate(&mut self) -> io::Result<()> {
         self.active = None;
         self.index.close();
-        let number = match self.index.place(0) {
-            Place::New(number) => number,
-            _ => return Err(io::Error::other("the spool has no number for a file")),
+        let Place::New(number) = self.index.place(0) else {
+            return Err(io::Error::other("the spool has no number for a file"));
         };
         self.home.restore()?;
         // The number is used up whatever comes: a name that failed is not taken again.

@@ -34,7 +34,7 @@ pub(crate) enum Need {
 impl Freshness {
     /// What is to be done before something is sealed now. While the vault does not answer, keys in
     /// memory go on: what is sealed under an erased one nobody can read.
-    pub(crate) fn to_seal(&mut self, now: Instant) -> Need {
+    pub(crate) fn sealing_need(&mut self, now: Instant) -> Need {
         let is_due = self.asked.is_none_or(|asked| now - asked >= CHECK_EVERY);
         let need = match (self.is_fresh(now), self.is_failing) {
             (true, _) | (false, true) if is_due => Need::Question,
@@ -48,8 +48,8 @@ impl Freshness {
     }
 
     /// What is to be done before something is opened now: an erased key opens nothing.
-    pub(crate) fn to_open(&mut self, now: Instant) -> Need {
-        match self.to_seal(now) {
+    pub(crate) fn opening_need(&mut self, now: Instant) -> Need {
+        match self.sealing_need(now) {
             need if self.is_fresh(now) => need,
             _ => Need::Answer,
         }
@@ -87,29 +87,29 @@ mod tests {
     #[test]
     fn the_first_use_waits_and_later_ones_ask_beside_it() {
         let (at, mut fresh) = (times(), Freshness::default());
-        assert_eq!(fresh.to_seal(at(0)), Need::Answer);
+        assert_eq!(fresh.sealing_need(at(0)), Need::Answer);
         assert!(fresh.answered(at(0), 7), "nothing was known before");
-        assert_eq!(fresh.to_seal(at(499)), Need::Nothing);
-        assert_eq!(fresh.to_seal(at(500)), Need::Question);
-        assert_eq!(fresh.to_seal(at(501)), Need::Nothing, "one question is enough");
+        assert_eq!(fresh.sealing_need(at(499)), Need::Nothing);
+        assert_eq!(fresh.sealing_need(at(500)), Need::Question);
+        assert_eq!(fresh.sealing_need(at(501)), Need::Nothing, "one question is enough");
         assert!(!fresh.answered(at(500), 7));
-        assert_eq!(fresh.to_open(at(999)), Need::Nothing);
-        assert_eq!(fresh.to_open(at(1000)), Need::Question);
+        assert_eq!(fresh.opening_need(at(999)), Need::Nothing);
+        assert_eq!(fresh.opening_need(at(1000)), Need::Question);
     }
 
     #[test]
     fn no_key_is_used_a_second_after_the_last_answer_unless_the_vault_fails() {
         let (at, mut fresh) = (times(), Freshness::default());
         fresh.answered(at(0), 7);
-        assert_eq!(fresh.to_seal(at(999)), Need::Question);
-        assert_eq!(fresh.to_seal(at(1000)), Need::Answer, "the question has no answer yet");
-        assert_eq!(fresh.to_open(at(1000)), Need::Answer);
+        assert_eq!(fresh.sealing_need(at(999)), Need::Question);
+        assert_eq!(fresh.sealing_need(at(1000)), Need::Answer, "the question has no answer yet");
+        assert_eq!(fresh.opening_need(at(1000)), Need::Answer);
         fresh.failed();
-        assert_eq!(fresh.to_seal(at(1001)), Need::Nothing, "sealing goes on");
-        assert_eq!(fresh.to_seal(at(1500)), Need::Question, "and asks again");
-        assert_eq!(fresh.to_open(at(1501)), Need::Answer, "opening does not");
+        assert_eq!(fresh.sealing_need(at(1001)), Need::Nothing, "sealing goes on");
+        assert_eq!(fresh.sealing_need(at(1500)), Need::Question, "and asks again");
+        assert_eq!(fresh.opening_need(at(1501)), Need::Answer, "opening does not");
         assert!(!fresh.answered(at(1500), 7));
-        assert_eq!(fresh.to_seal(at(1502)), Need::Nothing);
+        assert_eq!(fresh.sealing_need(at(1502)), Need::Nothing);
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! | `wd:a:{k<3 digits>}:keys` | hash | handles that begin with the digits: `<handle>` → `<label>:<wrapped>`, `<handle>!` → erased labels | for ever |
 //! | `wd:a:{k}:generation` | string | changes with every erasure | for ever |
 
+use std::ops::Range;
+
 use async_trait::async_trait;
+use tokio::task::JoinSet;
 use watchdog_storage::redis::{Key, Redis, Script, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
@@ -22,6 +25,9 @@ static GENERATION: Script =
 
 /// Three hexadecimal digits: a bucket of a million subjects holds 244, and a Cluster spreads them.
 const BUCKETS: u16 = 4096;
+
+/// So many empty buckets are read at once.
+const WIDEST: u16 = 64;
 
 /// Wrapped subject keys in Redis: standalone, Sentinel or Cluster.
 ///
@@ -47,6 +53,29 @@ impl RedisVault {
         // A handle from a line that somebody altered names no bucket.
         handle.to_bytes().ok_or_else(|| Error::corrupt("a subject's handle is malformed"))?;
         Ok(self.bucket(&handle.as_str()[..3]))
+    }
+
+    /// The keys of some buckets, in order.
+    async fn read(&self, buckets: Range<u16>) -> Result<Vec<(SubjectHandle, WrappedKey)>> {
+        let failed = storage("redis did not list subject keys");
+        let mut reads = JoinSet::new();
+        for bucket in buckets {
+            let (redis, key) = (self.redis.clone(), self.bucket(&format!("{bucket:03x}")));
+            reads.spawn(async move { redis.hgetall(&key).await });
+        }
+        let mut found = Vec::new();
+        while let Some(read) = reads.join_next().await {
+            let ended = |error| {
+                Error::new(ErrorKind::Unavailable, "a read of subject keys ended")
+                    .with_source(error)
+            };
+            for (field, stands) in read.map_err(ended)?.map_err(failed)? {
+                let Some(handle) = handle_from(&field) else { continue };
+                found.push((handle, key_from(&stands)?));
+            }
+        }
+        found.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        Ok(found)
     }
 
     fn generation_key(&self) -> Key {
@@ -130,28 +159,21 @@ impl KeyVault for RedisVault {
         after: Option<(SubjectHandle, String)>,
         limit: usize,
     ) -> Result<Vec<(SubjectHandle, WrappedKey)>> {
-        let failed = storage("redis did not list subject keys");
         let after = after.map(|(handle, _)| handle);
-        let first = after
-            .as_ref()
-            .and_then(SubjectHandle::to_bytes)
-            .map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]) >> 4);
+        let first = after.as_ref().and_then(SubjectHandle::to_bytes);
+        let mut next = first.map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]) >> 4);
         let mut page = Vec::new();
-        for bucket in first..BUCKETS {
-            let held = self.redis.hgetall(&self.bucket(&format!("{bucket:03x}"))).await;
-            let begun = page.len();
-            for (field, stands) in held.map_err(failed)? {
-                let Some(handle) = handle_from(&field) else { continue };
-                if after.as_ref().is_none_or(|after| handle > *after) {
-                    page.push((handle, key_from(&stands)?));
-                }
-            }
-            page[begun..].sort_unstable_by(|one, other| one.0.cmp(&other.0));
-            if page.len() >= limit {
-                page.truncate(limit);
-                break;
-            }
+        let mut window = 1;
+        while next < BUCKETS && page.len() < limit {
+            let end = next.saturating_add(window).min(BUCKETS);
+            let mut found = self.read(next..end).await?;
+            found.retain(|(handle, _)| after.as_ref().is_none_or(|after| handle > after));
+            // Many at once where they are empty, one by one where they may be large.
+            window = if found.is_empty() { (window * 2).min(WIDEST) } else { 1 };
+            page.append(&mut found);
+            next = end;
         }
+        page.truncate(limit);
         Ok(page)
     }
 }

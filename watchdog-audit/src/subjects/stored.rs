@@ -224,7 +224,7 @@ impl SubjectKeys for StoredSubjectKeys {
 
     async fn current(&self, subject: &Actor) -> Result<SubjectKey> {
         let now = Instant::now();
-        let need = self.shared.state().freshness.to_seal(now);
+        let need = self.shared.state().freshness.sealing_need(now);
         self.settle(need).await;
         let (held, epoch) = {
             let mut state = self.shared.state();
@@ -244,7 +244,7 @@ impl SubjectKeys for StoredSubjectKeys {
 
     async fn find(&self, handle: &SubjectHandle, label: &str) -> Result<Option<SubjectKey>> {
         let now = Instant::now();
-        let need = self.shared.state().freshness.to_open(now);
+        let need = self.shared.state().freshness.opening_need(now);
         self.settle(need).await;
         let place = (handle.clone(), label.to_owned());
         let epoch = {

@@ -1,6 +1,7 @@
 //! Tiles and checkpoint in the bucket.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -172,11 +173,11 @@ impl<'a> Log<'a> {
                 let Some((tile, span)) = Tile::holding(height, index, size) else {
                     return Err(Error::corrupt("a proof needs more of the tree than there is"));
                 };
-                if !read.contains_key(&tile) {
-                    let Some(bytes) = self.piece(&tile.path()).await? else {
-                        return Ok(Err(Absent::missing(tile.path())));
+                if let Entry::Vacant(place) = read.entry(tile) {
+                    let Some(bytes) = self.piece(&place.key().path()).await? else {
+                        return Ok(Err(Absent::missing(place.key().path())));
                     };
-                    read.insert(tile, bytes);
+                    place.insert(bytes);
                 }
                 match read.get(&tile).and_then(|bytes| span.root(bytes)) {
                     Some(root) => peaks.push(root),

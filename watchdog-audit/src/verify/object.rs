@@ -46,7 +46,7 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         held.leaves.push(Commitment::of(line.category, bytes));
         tree.push(bytes);
         if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
-            held.holds.push(line.resource.id);
+            held.holds.push(line.resource.id.clone());
         }
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {

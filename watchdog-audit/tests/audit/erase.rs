@@ -24,12 +24,20 @@ fn officer() -> Actor {
     Actor::service("privacy-desk")
 }
 
+/// Settings with a directory that nobody else has.
+pub(crate) fn config() -> AuditConfig {
+    let own = format!("audit-{}", uuid::Uuid::now_v7().simple());
+    let spool_directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+    AuditConfig { spool_directory, ..AuditConfig::default() }
+}
+
 pub(crate) async fn log_over(
     store: Arc<dyn SegmentStore>,
     vault: Arc<dyn KeyVault>,
     bucket: &Objects,
 ) -> AuditLog {
     AuditLog::builder()
+        .with_config(&config())
         .with_shared_store(store)
         .with_archive(bucket.clone(), &keys())
         .with_subject_key_vault(vault, &keys())
@@ -267,32 +275,45 @@ async fn erasing_while_archiving_and_while_others_write_loses_no_entry() {
     }
 }
 
+/// The vault of a directory, as soon as nobody else has it.
+async fn opened(directory: &std::path::Path) -> Arc<EmbeddedVault> {
+    let mut vault = None;
+    eventually("the vault's file is free", Duration::from_secs(5), async || {
+        vault = EmbeddedVault::open(directory).ok();
+        vault.is_some()
+    })
+    .await;
+    Arc::new(vault.unwrap())
+}
+
+async fn close(log: AuditLog, directory: &std::path::Path) {
+    log.shutdown(Duration::from_secs(5)).await.unwrap();
+    drop(log);
+    drop(opened(directory).await);
+}
+
 #[tokio::test]
 async fn a_backup_of_the_vault_brings_keys_back_and_they_are_erased_again() {
     let directory = tempfile::tempdir().unwrap();
     let store: Arc<dyn SegmentStore> = Arc::new(EmbeddedStore::memory().unwrap());
     let bucket = Objects::memory();
-    let open = || Arc::new(EmbeddedVault::open(directory.path()).unwrap());
-    let log = log_over(Arc::clone(&store), open(), &bucket).await;
+    let log = log_over(Arc::clone(&store), opened(directory.path()).await, &bucket).await;
     record(&log, 0..4).await;
-    let end = Duration::from_secs(5);
-    log.shutdown(end).await.unwrap();
-    drop(log);
+    close(log, directory.path()).await;
     let [file, backup] = ["subject_keys.redb", "backup"].map(|name| directory.path().join(name));
     std::fs::copy(&file, &backup).unwrap();
 
-    let log = log_over(Arc::clone(&store), open(), &bucket).await;
+    let log = log_over(Arc::clone(&store), opened(directory.path()).await, &bucket).await;
     let by_alice = || Query::new().with_actor(alice());
     let readable = async |log: &AuditLog| {
         records(log, by_alice()).await.iter().filter(|record| record.is_readable).count()
     };
     log.erase(&alice(), officer(), "request 7").await.unwrap();
     assert_eq!(readable(&log).await, 0);
-    log.shutdown(end).await.unwrap();
-    drop(log);
+    close(log, directory.path()).await;
     std::fs::copy(&backup, &file).unwrap();
 
-    let log = log_over(Arc::clone(&store), open(), &bucket).await;
+    let log = log_over(Arc::clone(&store), opened(directory.path()).await, &bucket).await;
     assert_eq!(readable(&log).await, 2, "the danger is real");
     let since = watchdog_core::Timestamp::UNIX_EPOCH;
     assert_eq!(log.erase_again(since).await.unwrap(), 1);

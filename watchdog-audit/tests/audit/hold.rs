@@ -6,10 +6,10 @@ use std::time::Duration;
 use watchdog_audit::segment::{ArchiveProof, Expiry, Gate, SegmentId};
 use watchdog_audit::testing::{WIDE, frame, proof};
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, FaultKind, LegalHold, Order, Query,
-    RedisStore, SegmentStore, WriterId,
+    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, FaultKind, LegalHold, Order,
+    Query, RedisStore, SegmentStore, WriterId,
 };
-use watchdog_core::audit::{Actor, Category};
+use watchdog_core::audit::{Actor, Category, Outcome};
 use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
@@ -146,11 +146,11 @@ async fn a_hold_that_comes_between_the_archive_and_the_gate_is_heard_of() {
             move || {
                 handle.block_on(log.archiver().unwrap().run_observed(&|step, moment| {
                     use watchdog_audit::{Moment, Step};
-                    if matches!((step, moment), (Step::Gate(_), Moment::Before)) {
-                        if let Some((told, goes)) = pause.lock().unwrap().take() {
-                            told.send(()).unwrap();
-                            goes.recv().unwrap();
-                        }
+                    if matches!((step, moment), (Step::Gate(_), Moment::Before))
+                        && let Some((told, goes)) = pause.lock().unwrap().take()
+                    {
+                        told.send(()).unwrap();
+                        goes.recv().unwrap();
                     }
                     std::ops::ControlFlow::Continue(())
                 }))
@@ -196,7 +196,7 @@ async fn a_hold_is_placed_once_and_its_id_is_never_used_again() {
     let hold = case("case-1").with_subject(Actor::user("bob")).with_category(Category::Access);
     log.hold(hold.clone(), clerk()).await.unwrap();
     log.hold(hold.clone(), clerk()).await.unwrap();
-    assert_eq!(log.holds().await.unwrap(), [hold.clone()]);
+    assert_eq!(log.holds().await.unwrap(), std::slice::from_ref(&hold));
     let other = log.hold(case("case-1"), clerk()).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::Misuse);
     let unknown = log.release_hold("case-2", clerk()).await.unwrap_err();
@@ -363,4 +363,26 @@ async fn the_gate_counts_the_life_from_the_last_entry_also_when_it_is_over() {
         let gate = store.mark_archived(SECOND, &proof(1, 1, 1, 2)).await.unwrap();
         assert_eq!(gate, Gate::Archived { expires_at: last + 3_600_000 });
     }
+}
+
+#[tokio::test]
+async fn erasing_a_subject_is_refused_under_hold_and_recorded_as_denied() {
+    let store = Arc::new(EmbeddedStore::memory().unwrap());
+    let vault = Arc::new(EmbeddedVault::memory().unwrap());
+    let log = crate::erase::log_over(store, vault, &Objects::memory()).await;
+    record(&log, 0..2).await;
+    let [alice, bob] = ["alice", "bob"].map(Actor::user);
+    log.hold(case("case-1").with_subject(alice.clone()), clerk()).await.unwrap();
+    let refused = log.erase(&alice, clerk(), "a request").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Held);
+    assert!(refused.to_string().ends_with(": case-1"), "{refused}");
+    assert_eq!(log.erase(&bob, clerk(), "a request").await.unwrap().keys, 1);
+    let of_alice = log.query(&Query::new().with_actor(alice.clone())).await.unwrap();
+    assert!(of_alice.records[0].is_readable);
+    let asked = Query::new().with_action("audit.subject_erased").with_order(Order::OldestFirst);
+    let outcomes: Vec<_> =
+        log.query(&asked).await.unwrap().records.iter().map(|found| found.entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Denied, Outcome::Success]);
+    log.release_hold("case-1", clerk()).await.unwrap();
+    assert_eq!(log.erase(&alice, clerk(), "a request").await.unwrap().keys, 1);
 }

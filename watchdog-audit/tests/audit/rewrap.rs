@@ -11,7 +11,7 @@ use watchdog_core::{RootKeys, Secret};
 use watchdog_storage::objects::Objects;
 
 use crate::bench::{keys, record, redis};
-use crate::erase::{Lively, records};
+use crate::erase::{Lively, config, records};
 
 const OLD: &str = "the old root of at least thirty-two bytes";
 const NEW: &str = "the new root of at least thirty-two bytes";
@@ -32,6 +32,7 @@ impl Service {
         let previous: Vec<_> = previous.iter().map(|&root| Secret::from(root)).collect();
         let root = RootKeys::new(&Secret::from(current), &previous).unwrap();
         AuditLog::builder()
+            .with_config(&config())
             .with_shared_store(Arc::clone(&self.store))
             .with_archive(self.bucket.clone(), &keys())
             .with_subject_key_vault(Arc::clone(&self.vault), &root)

@@ -195,7 +195,9 @@ async fn load(place: &Place, base: u64) {
 }
 
 async fn fill(place: &Place, base: u64, bytes: usize) {
-    let log = crate::place::builder(place.store().await, &place.objects())
+    let log = place
+        .builder()
+        .await
         .with_record_timeout(Duration::from_millis(200))
         .build()
         .await
@@ -238,7 +240,9 @@ async fn archive(
 }
 
 async fn look(place: &Place) {
-    let log = crate::place::builder(place.store().await, &place.objects())
+    let log = place
+        .builder()
+        .await
         .with_archive_trusting(place.objects(), &crate::place::keys(), &[crate::forge::trusted()])
         .build()
         .await

@@ -10,7 +10,7 @@ use crate::archive::assert_kept;
 use crate::gate::assert_only_archived_ends;
 use crate::ledger::{self, Ledger};
 use crate::load::{Archiving, Load, Pace, ROUND, entry};
-use crate::place::{PATIENCE, Place};
+use crate::place::{PATIENCE, Place, settled};
 
 /// Cuts the replicas of a node off, for good: it asks for a password they do not have.
 fn cut_off_replicas(primary: &RedisServer) {
@@ -60,6 +60,7 @@ async fn a_replica_that_takes_over_without_the_tail_is_given_it_again() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let tally = load.stop().await;
     archiving.stop().await;
+    settled(&logs.iter().collect::<Vec<_>>(), &place).await;
     assert_eq!(assert_kept(&logs[0], &place).await as u64, tally.acknowledged + 1);
     for node in cluster.nodes().iter().filter(|node| node.process().is_running()) {
         if node.command(&["INFO", "replication"]).text().contains("role:master") {

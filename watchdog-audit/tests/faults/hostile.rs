@@ -53,7 +53,7 @@ fn look(place: &Place) -> Seen {
 
 /// An archive in a directory, without a store behind it.
 async fn archived(directory: &Path, entries: u64) -> Place {
-    let place = Place { directory: directory.to_owned(), redis: None };
+    let place = Place::at(directory);
     let log = place.log().await;
     let ledger = Ledger::open(&place.ledger());
     for n in 0..entries {

@@ -26,6 +26,7 @@ mod load;
 mod memory;
 mod place;
 mod redis;
+mod spool;
 mod steps;
 
 /// Whether the long form was asked for.

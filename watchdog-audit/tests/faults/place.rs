@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use uuid::Uuid;
 use watchdog_audit::{
-    AuditConfig, AuditLog, AuditLogBuilder, EmbeddedStore, RedisStore, SegmentStore,
+    AuditConfig, AuditLog, AuditLogBuilder, Durability, EmbeddedStore, RedisStore, SegmentStore,
 };
 use watchdog_core::{RootKeys, Secret};
 use watchdog_storage::objects::Objects;
@@ -23,6 +23,7 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     /// `None` for a file in the directory.
     pub(crate) redis: Option<RedisPlace>,
+    pub(crate) durability: Durability,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,13 +35,21 @@ pub(crate) struct RedisPlace {
 
 impl Place {
     pub(crate) fn file(directory: &TempDir) -> Self {
-        Self { directory: directory.path().to_owned(), redis: None }
+        Self::at(directory.path())
+    }
+
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), redis: None, durability: Durability::Store }
     }
 
     pub(crate) fn redis(directory: &TempDir, url: &str, partitions: u16) -> Self {
         let prefix = format!("t{}", Uuid::now_v7().simple());
         let redis = RedisPlace { url: url.to_owned(), prefix, partitions };
-        Self { directory: directory.path().to_owned(), redis: Some(redis) }
+        Self {
+            directory: directory.path().to_owned(),
+            redis: Some(redis),
+            durability: Durability::Store,
+        }
     }
 
     pub(crate) fn bucket(&self) -> PathBuf {
@@ -71,12 +80,50 @@ impl Place {
 
     /// A log with small segments that archives only when it is asked to.
     pub(crate) async fn log(&self) -> AuditLog {
-        log(self.store().await, &self.objects()).await
+        self.builder().await.build().await.unwrap()
+    }
+
+    pub(crate) async fn builder(&self) -> AuditLogBuilder {
+        builder(self.store().await, &self.objects()).with_config(&self.config())
+    }
+
+    /// With spools that the next process finds.
+    pub(crate) fn config(&self) -> AuditConfig {
+        let spool_directory = self.directory.join("own");
+        AuditConfig { spool_directory, durability: self.durability, ..config() }
+    }
+
+    fn spools(&self) -> usize {
+        std::fs::read_dir(self.directory.join("own/spool")).map_or(0, Iterator::count)
     }
 }
 
+/// Archives until nothing is left in a spool, also of what killed processes left.
+pub(crate) async fn settled(logs: &[&AuditLog], place: &Place) {
+    let is_empty =
+        |log: &&AuditLog| log.spool().is_none_or(|spool| spool.unsent == 0 && spool.adopted == 0);
+    let drained = async {
+        while !logs.iter().all(is_empty) || place.spools() > logs.len() {
+            // A spool keeps what is not archived, where that was asked for.
+            let _ = logs[0].seal_and_archive().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(PATIENCE, drained).await;
+    let left: Vec<_> = logs.iter().map(|log| log.spool()).collect();
+    assert!(outcome.is_ok(), "{} spools are left: {left:?}", place.spools());
+}
+
 pub(crate) fn config() -> AuditConfig {
-    AuditConfig { segment_max_bytes: SEGMENT_BYTES, ..AuditConfig::default() }
+    // Nobody adopts what another test leaves.
+    let own = format!("wd-spool-{}", Uuid::now_v7().simple());
+    AuditConfig {
+        segment_max_bytes: SEGMENT_BYTES,
+        // Whoever looks after spools does so every second.
+        segment_max_age: Duration::from_secs(4),
+        spool_directory: Path::new(env!("CARGO_TARGET_TMPDIR")).join(own),
+        ..AuditConfig::default()
+    }
 }
 
 pub(crate) fn keys() -> RootKeys {
