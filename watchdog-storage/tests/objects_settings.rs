@@ -70,6 +70,7 @@ async fn settings_are_written_and_read_back() {
 /// Against a store of one's own: `WD_TEST_S3=http://127.0.0.1:17480`, keys `ak` and `sk`, a bucket
 /// `settings` without versioning.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a switch of the test bench, not of the product")]
 async fn settings_are_written_and_read_back_elsewhere() {
     let Ok(endpoint) = std::env::var("WD_TEST_S3") else { return };
     let s3 = S3Config {

@@ -146,11 +146,11 @@ async fn a_hold_that_comes_between_the_archive_and_the_gate_is_heard_of() {
             move || {
                 handle.block_on(log.archiver().unwrap().run_observed(&|step, moment| {
                     use watchdog_audit::{Moment, Step};
-                    if matches!((step, moment), (Step::Gate(_), Moment::Before)) {
-                        if let Some((told, goes)) = pause.lock().unwrap().take() {
-                            told.send(()).unwrap();
-                            goes.recv().unwrap();
-                        }
+                    if matches!((step, moment), (Step::Gate(_), Moment::Before))
+                        && let Some((told, goes)) = pause.lock().unwrap().take()
+                    {
+                        told.send(()).unwrap();
+                        goes.recv().unwrap();
                     }
                     std::ops::ControlFlow::Continue(())
                 }))
@@ -196,7 +196,7 @@ async fn a_hold_is_placed_once_and_its_id_is_never_used_again() {
     let hold = case("case-1").with_subject(Actor::user("bob")).with_category(Category::Access);
     log.hold(hold.clone(), clerk()).await.unwrap();
     log.hold(hold.clone(), clerk()).await.unwrap();
-    assert_eq!(log.holds().await.unwrap(), [hold.clone()]);
+    assert_eq!(log.holds().await.unwrap(), std::slice::from_ref(&hold));
     let other = log.hold(case("case-1"), clerk()).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::Misuse);
     let unknown = log.release_hold("case-2", clerk()).await.unwrap_err();

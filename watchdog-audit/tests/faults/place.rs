@@ -121,7 +121,7 @@ pub(crate) fn config() -> AuditConfig {
         segment_max_bytes: SEGMENT_BYTES,
         // Whoever looks after spools does so every second.
         segment_max_age: Duration::from_secs(4),
-        spool_directory: std::env::temp_dir().join(own),
+        spool_directory: Path::new(env!("CARGO_TARGET_TMPDIR")).join(own),
         ..AuditConfig::default()
     }
 }
