@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_holds_no_key_is_refused() {
-        for content in ["", "key", &PEM[..60], &PEM.replace("MC4", "MC5"), &PEM.replace("EINT", "!")]
+        for content in
+            ["", "key", &PEM[..60], &PEM.replace("MC4", "MC5"), &PEM.replace("EINT", "!")]
         {
             assert!(parse(content.as_bytes()).is_none(), "{content}");
         }

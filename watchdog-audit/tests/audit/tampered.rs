@@ -392,7 +392,10 @@ async fn archiving_tells_its_progress_too() {
     let progress = |progress| told.lock().unwrap().push(progress);
     log.log.seal_and_archive_observed(&progress).await.unwrap();
     let told = told.into_inner().unwrap();
-    assert_eq!(told.iter().map(|told| (told.done, told.total)).collect::<Vec<_>>(), [(0, 1), (1, 1)]);
+    assert_eq!(
+        told.iter().map(|told| (told.done, told.total)).collect::<Vec<_>>(),
+        [(0, 1), (1, 1)]
+    );
 }
 
 /// An object that became enormous is named and not read.
