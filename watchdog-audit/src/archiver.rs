@@ -26,7 +26,7 @@ use crate::pack::{PackedSegment, pack_segment};
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
 use crate::segment::{
-    ArchiveProof, Gate, ManifestRef, Partition, SegmentId, SegmentLimits, Totals,
+    ArchiveProof, FrameId, Gate, ManifestRef, Partition, SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 use crate::telemetry;
@@ -325,7 +325,7 @@ impl Run<'_> {
 
     async fn segment(&mut self, segment: SegmentId, totals: Totals, unarchived: u64) -> Result<()> {
         self.tell(&Step::Read(segment), Moment::Before)?;
-        let frames = self.read(segment, totals).await?;
+        let (frames, last) = self.read(segment, totals).await?;
         self.tell(&Step::Read(segment), Moment::After)?;
         let archive = &self.archiver.archive;
         let chain = archive.refreshed().await?;
@@ -337,7 +337,7 @@ impl Run<'_> {
             _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
-        self.gate(segment, totals, &frames, manifest).await?;
+        self.gate(segment, totals, (&frames, last), manifest).await?;
         self.tell(&Step::Gate(segment), Moment::After)
     }
 
@@ -346,13 +346,14 @@ impl Run<'_> {
         &mut self,
         segment: SegmentId,
         totals: Totals,
-        frames: &[Frame],
+        (frames, last): (&[Frame], Option<FrameId>),
         manifest: ManifestRef,
     ) -> Result<()> {
         for _ in 0..MAX_GATE_TRIES {
             let proof = ArchiveProof {
                 entries: totals.entries,
                 frames: frames.len() as u64,
+                last,
                 token: self.token,
                 manifest: manifest.clone(),
                 ttl: self.archiver.ttl,
@@ -384,7 +385,11 @@ impl Run<'_> {
     /// Reads a sealed segment and checks that nothing is missing. It may hold a frame twice: Redis
     /// keeps the half of a script that a crash has cut off its log, and runs it with the next one
     /// when it starts once more.
-    async fn read(&self, segment: SegmentId, totals: Totals) -> Result<Vec<Frame>> {
+    async fn read(
+        &self,
+        segment: SegmentId,
+        totals: Totals,
+    ) -> Result<(Vec<Frame>, Option<FrameId>)> {
         let mut frames = Vec::new();
         let mut after = None;
         loop {
@@ -395,7 +400,7 @@ impl Run<'_> {
         }
         let entries: u64 = frames.iter().map(Frame::count).sum();
         if entries >= totals.entries && frames.len() as u64 >= totals.frames {
-            return Ok(frames);
+            return Ok((frames, after));
         }
         Err(Error::corrupt(format_args!(
             "{segment} was sealed with {} entries in {} frames, the store has {entries} in {}",

@@ -177,7 +177,8 @@
 //! gone after the retention of its category has expired; the `seq` of the others are then within
 //! the ranges, each once, and the bundles say what stands in the tree for its entries. An object
 //! below `audit/v1/category=` that no manifest names is one of a segment that is not archived yet,
-//! or has the lines of a named object of the same segment, category and day: a run of the archiver
-//! broke off there. The checkpoint must be signed by a key of the chain and state the tree of the
+//! or has the lines of a named object of the same segment, category and day, or has only lines that
+//! stand in named objects of its category and day (the store was emptied, and numbered its segments
+//! anew): a run of the archiver broke off there. The checkpoint must be signed by a key of the chain and state the tree of the
 //! last manifest or of the one before; the tiles and bundles of its size must be those of the tree.
 //! A checkpoint that was kept elsewhere must state the tree of some manifest.

@@ -32,11 +32,12 @@
 //!
 //! # What it guarantees
 //!
-//! - [`AuditLog::record`] answers when the store has acknowledged the entry. The embedded store has
-//!   then synced it to the disk: it survives `kill -9` and a power cut. Redis has then taken it; what
-//!   survives the loss of the primary is up to its replication. A writer keeps its last 8 MiB of
-//!   acknowledged frames and sends them again when a promoted replica lacks them; what was lost
-//!   beyond that is declared in the log as `audit.entries_lost`.
+//! - [`AuditLog::record`] answers when the entry is as durable as [`Durability`] says, which has a
+//!   table of what survives what. While the store is down entries are synced to a spool on the disk,
+//!   and drained in order when it is back; the next process delivers what a killed one left there. A
+//!   writer sends again what a promoted replica lacks; what was lost beyond is declared in the log as
+//!   `audit.entries_lost`.
+//! - With `FAIL_CLOSED` an operation whose begin cannot be made durable is refused.
 //! - Where any process that shares the store has an archive, no segment has a life that ends before
 //!   its archive was read back and verified: an archiver that sleeps for a year loses nothing.
 //!   Afterwards its last entry lives exactly the retention
@@ -45,20 +46,27 @@
 //!   run at once, and when the bucket fails or acknowledges what it did not store.
 //! - [`AuditLog::verify`] names the first thing that does not fit: a missing object, an altered byte,
 //!   a dropped, inserted or reordered entry, an object no manifest names, a truncated chain, a wrong
-//!   signature, a gap in a writer's sequence, a sealed segment that is neither archived nor waits. Two deleted neighbours do not hide each other.
-//! - Entries take at most 64 KiB each and details 32 levels of nesting, batches 256 entries or 64 KiB, the queue 8192 entries. A full
-//!   queue makes callers wait, up to the record timeout; nothing is dropped silently.
+//!   signature, a gap in a writer's sequence, a sealed segment that is neither archived nor waits.
+//!   Two deleted neighbours do not hide each other. [`AuditLog::prove`] gives a proof of one entry
+//!   that needs nothing but a public key; [`integrity`] says who can do what.
+//! - [`AuditLog::erase`] destroys the data key of a subject: its personal fields are unreadable in
+//!   store, spool, archive and Postgres, and every proof still holds. [`AuditLog::rewrap`] brings the
+//!   data keys under a new root without rewriting the archive.
+//! - Under a [`LegalHold`] nothing it concerns expires or is erased.
+//! - Entries take at most 64 KiB each and details 32 levels of nesting, batches 256 entries or 64 KiB,
+//!   the queue 8192 entries. What a full queue does is set by category: callers wait, are refused, or
+//!   the entry is dropped, counted and declared; an entry of `security` is never dropped.
 //!
 //! # Where it ends
 //!
-//! - While the store is down entries wait in memory: those that wait are lost when the process is
-//!   killed, and their callers never got a receipt. There is no spool on disk.
+//! - Without a spool directory that can be written, entries wait in memory while the store is down:
+//!   those that wait are lost when the process is killed, and their callers never got a receipt.
 //! - Until they are archived entries are not signed: the checksum of a frame has no key and finds
 //!   accidents. Who can write to the store can forge, change or remove entries that wait, and can
 //!   let a segment expire. The time between is `SEGMENT_MAX_AGE` and a run of the archiver.
 //! - Somebody who has the signing key and can write to bucket and store can write another history.
 //!   Somebody who has only the bucket cannot. Who cuts the end of the chain *and* empties the store
-//!   is not noticed: nothing outside of both knows how far the chain went.
+//!   is noticed by whoever kept a [`Checkpoint`] elsewhere.
 //! - The same entry recorded again is recognised among the last 65 536 of one process. Another
 //!   process stores it again, under the same id.
 //! - What was sealed before any process had an archive is never archived. An archive that is switched
@@ -66,8 +74,8 @@
 //!   off again nothing expires any more: segments wait for it.
 //! - The number of partitions in Redis only grows. To lower it, archive everything, stop every
 //!   process, and begin with another key prefix.
-//! - Subject keys are derived from the encryption root. They cannot be erased one by one yet; the
-//!   line format and the [`SubjectKeys`] port are ready for keys that can.
+//! - Subject keys that are derived from the encryption root cannot be erased one by one: keep them in
+//!   a vault ([`AuditLogBuilder::with_subject_key_vault`]). A backup of the vault brings keys back.
 //! - `resource`, `action`, `request_id` and `trace_id` are not sealed. Equal actors have equal
 //!   pseudonyms, and whoever has the root key can tell whose.
 //! - A segment the store has damaged stops the archive of its partition, loudly: it is neither
@@ -83,6 +91,8 @@
 //! [`AuditConfig`] reads `WATCHDOG_AUDIT_*`: `ENABLED`, `LOG_LEVEL`, `RETENTION_DAYS` or
 //! `LOG_TTL_SECONDS` (either alone decides), `ENCRYPTION_ENABLED`, `STORE` (`redis`, `embedded`),
 //! `RETENTION_<CATEGORY>_DAYS`, `SEGMENT_MAX_BYTES`, `SEGMENT_MAX_AGE`, `SPOOL_DIRECTORY`,
+//! `SPOOL_MAX_BYTES`, `DURABILITY`, `REPLICAS`, `REPLICATION_TIMEOUT`, `FAIL_CLOSED`,
+//! `FULL_QUEUE_<CATEGORY>`, `SIGNING_KEY_FILE`, `SUBJECT_KEYS`, `POSTGRES_COPY`, `LIFECYCLE_*`,
 //! `PARTITIONS`. On Redis with `maxmemory-policy allkeys-*` the log does not start: such a server
 //! evicts what is not archived.
 //!
@@ -96,13 +106,16 @@
 //! # Features
 //!
 //! `embedded` (a local file, by redb), `redis`, `objects` (the archive, on a local directory or S3),
-//! all on by default; `testing` brings the conformance suite for stores.
+//! all on by default. `postgres` (a copy in partitions, and subject keys there), `parquet` (export),
+//! `axum` (a layer that records requests, an extractor for handlers); `testing` brings the conformance
+//! suites for stores and vaults.
 //!
 //! # What it does not do
 //!
-//! It does not decide who may read: [`AuditLog::query`] asks for no role. It does not apply the
-//! archive's retention per category to the bucket: a lifecycle rule of the bucket does, and
-//! verification counts what is gone after it as expired. It must not be shorter than configured.
+//! [`AuditLog::query`] asks for no role: [`AuditReader`] does, and records each read. Objects of the
+//! archive are removed by lifecycle rules of the bucket ([`AuditLog::lifecycle_plan`]), which are
+//! compared with the configuration and written when `LIFECYCLE_APPLY` says so; verification counts
+//! what is gone after its retention as expired.
 //!
 //! # How to extend it
 //!

@@ -244,6 +244,9 @@ pub struct ArchiveProof {
     pub entries: u64,
     /// Frames read from the segment.
     pub frames: u64,
+    /// The last frame that was read; `None` is not compared. A store that was emptied and filled
+    /// anew may have another segment under the number, with as many frames.
+    pub last: Option<FrameId>,
     /// The fencing token of the archiver.
     pub token: u64,
     /// The manifest that covers the segment.

@@ -25,8 +25,8 @@
 //!
 //! | `WATCHDOG_AUDIT_SUBJECT_KEYS` | place | shared by | choose it when |
 //! |---|---|---|---|
-//! | `redis` | [`RedisVault`](crate::RedisVault): hashes without a life; the server must not evict (`noeviction`, `volatile-*`) | all processes | entries are in Redis, and it is persistent (AOF) and replicated |
-//! | `embedded` | [`EmbeddedVault`](crate::EmbeddedVault): `subject_keys.redb` in the log's directory, each commit synced | one process | there is one process |
+//! | `redis` | [`RedisVault`]: hashes without a life; the server must not evict (`noeviction`, `volatile-*`) | all processes | entries are in Redis, and it is persistent (AOF) and replicated |
+//! | `embedded` | [`EmbeddedVault`]: `subject_keys.redb` in the log's directory, each commit synced | one process | there is one process |
 //! | `postgres` | a table, through a vault of that database | all processes | keys are to outlive the loss of Redis |
 //! | `derived` | nowhere: they follow from the root | all | nobody is ever to be erased: **erasing is refused** |
 //!

@@ -153,6 +153,10 @@ mod tests {
         assert!(decode::<ReleaseDocument>(&bytes, "case-7", &other).is_none(), "another key");
         assert!(decode::<HoldDocument>(&bytes, "case-7", &own).is_none(), "another kind");
         assert!(encode(&release(&own), &other).is_err(), "nobody signs as somebody else");
+        let [own_id, other_id] = [&own, &other].map(|signer| signer.public_key().id());
+        let signed = String::from_utf8(encode(&release(&other), &other).unwrap()).unwrap();
+        let forged = signed.replace(&other_id, &own_id).into_bytes();
+        assert!(decode::<ReleaseDocument>(&forged, "case-7", &own).is_none());
         for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);

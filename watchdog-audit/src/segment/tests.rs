@@ -14,6 +14,7 @@ fn proof(token: u64) -> ArchiveProof {
     ArchiveProof {
         entries: 3,
         frames: 1,
+        last: None,
         token,
         manifest: ManifestRef { number: 1, sha256: "0".repeat(64) },
         ttl: Duration::from_secs(60),

@@ -301,6 +301,7 @@ impl SegmentStore for RedisStore {
             self.held_key(segment.partition),
         ];
         let holds = proof.holds.to_string();
+        let last = proof.last.map_or_else(String::new, |last| last.to_string());
         let answer = self
             .redis
             .call(
@@ -316,6 +317,7 @@ impl SegmentStore for RedisStore {
                     millis(proof.ttl)?,
                     holds.as_str().into(),
                     integer(proof.is_held.into())?,
+                    last.as_str().into(),
                 ],
             )
             .await

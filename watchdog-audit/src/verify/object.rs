@@ -116,6 +116,6 @@ pub(crate) fn difference(object: &ArchivedObject, lines: &[u8]) -> Fault {
     fault(FaultKind::AlteredObject, "its hash is another".into())
 }
 
-fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }

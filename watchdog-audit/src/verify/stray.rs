@@ -2,12 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::archive::{Archive, manifest_key, segment_in};
-use crate::chain::{Fault, FaultKind};
+use crate::archive::{Archive, MAX_RAW_BYTES, manifest_key, segment_in};
+use crate::entry::Line;
 use crate::error::Result;
+use crate::fault::{Fault, FaultKind};
 use crate::manifest::Manifest;
+use crate::merkle::sha256;
 use crate::segment::SegmentId;
 use crate::verify::Walked;
+use crate::verify::object::split;
 use crate::verify::waiting::Waiting;
 
 /// The keys of the objects in the bucket, less those that a manifest was seen to name.
@@ -95,7 +98,43 @@ impl Keys {
                 }
             }
         }
-        Ok(is_comparable
-            .then_some("no manifest names it, and it is not a copy of what was archived"))
+        if !is_comparable || is_repeated(archive, walked, key).await? {
+            return Ok(None);
+        }
+        Ok(Some("no manifest names it, and it is not a copy of what was archived"))
     }
+}
+
+/// Whether every line of an object stands in named objects of its category and day. A store that was
+/// emptied numbers its segments anew: what a run has left behind of an old one is then archived as
+/// part of others.
+async fn is_repeated(archive: &Archive, walked: &Walked, key: &str) -> Result<bool> {
+    let day = key.rsplit_once("/p=").map_or(key, |(day, _)| day);
+    let Some(found) = archive.unpacked(key, MAX_RAW_BYTES).await? else { return Ok(false) };
+    let (mut missing, mut writers) = (HashSet::new(), HashSet::new());
+    for bytes in split(&found) {
+        let Ok(line) = Line::decode(bytes) else { return Ok(false) };
+        missing.insert(sha256(&[bytes]));
+        writers.insert(line.writer);
+    }
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    for number in 1..walked.links.next() {
+        let Some(manifest) = archive.manifest(&manifest_key(number)).await? else { continue };
+        let Ok(manifest) = Manifest::decode(&manifest, |id| walked.links.key(id)) else { continue };
+        if !manifest.writers.keys().any(|writer| writers.contains(writer)) {
+            continue;
+        }
+        for object in manifest.objects.iter().filter(|object| object.key.starts_with(day)) {
+            let Ok(lines) = archive.lines(object).await? else { continue };
+            for bytes in split(&lines) {
+                missing.remove(&sha256(&[bytes]));
+            }
+            if missing.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

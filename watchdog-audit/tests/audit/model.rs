@@ -218,6 +218,7 @@ async fn log(is_encrypted: bool) -> AuditLog {
         .unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the switch of the run, not a setting")]
 fn cases() -> u32 {
     if std::env::var_os("WD_TEST_LONG").is_some() { 500 } else { 24 }
 }

@@ -8,6 +8,7 @@ use watchdog_audit::AuditLog;
 use watchdog_storage::testing::redis::{RedisServer, is_available};
 
 use crate::archive::assert_kept;
+use crate::child::{Child, Kind, Work};
 use crate::gate::assert_only_archived_ends;
 use crate::ledger::{self, Ledger};
 use crate::load::{Archiving, Load, Pace, Tally};
@@ -182,4 +183,33 @@ async fn a_redis_that_freezes_for_a_while_holds_entries_up_and_loses_none() {
     rig.more(100).await;
     let (kept, tally) = rig.end().await;
     assert_eq!((kept as u64, tally.refused.len()), (tally.acknowledged, 0));
+}
+
+/// An archiver that has read a segment, and finds another one under its number at the gate: Redis
+/// was emptied in between and has taken as many frames again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_about_a_segment_that_was_flushed_lets_no_other_segment_end() {
+    if !is_available() {
+        return;
+    }
+    let server = RedisServer::start();
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::redis(&directory, &server.url(), 1);
+    let old = place.log().await;
+    old.record(crate::load::entry(1, 20)).await.unwrap();
+    let mut archiver = Child::start(&place, &Work::ArchiveBefore(Kind::Gate));
+    assert!(archiver.hears().unwrap().contains("Gate"));
+    server.command(&["FLUSHALL"]);
+    let new = place.log().await;
+    new.record(crate::load::entry(2, 20)).await.unwrap();
+    let first = watchdog_audit::segment::SegmentId { partition: 0, number: 1 };
+    new.store().seal(first, None).await.unwrap();
+    archiver.go_on();
+    let outcome = tokio::task::spawn_blocking(move || archiver.hears()).await.unwrap().unwrap();
+    assert!(outcome.starts_with("failed"), "{outcome}");
+    let lives = assert_only_archived_ends(&mut server.control(), &place);
+    assert_eq!((lives.ending, lives.endless), (0, 1));
+    let ledger = Ledger::open(&place.ledger());
+    ledger.note(2);
+    assert_eq!(assert_kept(&new, &place).await, 1);
 }

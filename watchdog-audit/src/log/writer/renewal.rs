@@ -36,10 +36,9 @@ impl Writer {
             }
         };
         telemetry::superseded(old, id, lost);
-        if let Some(lost) = lost {
-            let is_lost = |number| (lost.first..=lost.last).contains(&number);
-            self.recent.forget(|receipt| receipt.writer == old && is_lost(receipt.sequence));
-        }
+        // None of these is stored under its number: recorded again, it is new.
+        let floor = lost.map_or(self.stored, |lost| lost.first - 1);
+        self.recent.forget(|receipt| receipt.writer == old && receipt.sequence > floor);
         let from = lost.map_or(self.stored, |lost| lost.last.max(self.stored));
         let kept = self.sources.memory().after(from.max(self.spooled));
         let orphan = self.sources.spool.take();

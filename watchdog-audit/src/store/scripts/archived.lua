@@ -3,7 +3,8 @@
 -- Replayed verbatim it answers "already" and changes nothing.
 -- KEYS  partition hash, sealed hash, segment stream, proof, held hash
 -- ARGV  segment number, entries, frames, token, manifest number, manifest hash, life in ms,
---       last change of the legal holds, '1' when one covers the segment
+--       last change of the legal holds, '1' when one covers the segment, id of the last frame ('' is
+--       not compared)
 local number = tonumber(ARGV[1])
 local token = tonumber(ARGV[4])
 local held = redis.call('HMGET', KEYS[1], 'open', 'fence', 'head', 'holds')
@@ -29,6 +30,10 @@ local entries, frames, last = string.match(sealed, '^(%d+):(%d+):%d+:%d+:(%d+)$'
 if entries ~= ARGV[2] or tonumber(ARGV[3]) < tonumber(frames)
   or redis.call('XLEN', KEYS[3]) ~= tonumber(ARGV[3])
   or #ARGV[6] ~= 64 then
+  return { 'mismatch', '0' }
+end
+-- Emptied and filled anew, the store may have another segment here, with as many frames.
+if ARGV[10] ~= '' and redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1][1] ~= ARGV[10] then
   return { 'mismatch', '0' }
 end
 local manifest = ARGV[5] .. ':' .. ARGV[6]
