@@ -42,8 +42,9 @@ async fn main() -> Result<(), Failure> {
 
     title("The last one, for others");
     let last = page.records.first().ok_or("nobody has signed in")?;
-    println!("  OCSF        {}", to_ocsf(last)["type_name"]);
-    println!("  CloudEvents {}", to_cloudevent(last, "/notes/audit")?["type"]);
+    let (ocsf, event) = (to_ocsf(last), to_cloudevent(last, "/notes/audit")?);
+    println!("  OCSF        {}", ocsf["type_name"].as_str().unwrap_or_default());
+    println!("  CloudEvents {}", event["type"].as_str().unwrap_or_default());
     Ok(())
 }
 

@@ -89,7 +89,7 @@ python_venv() {
         [ "$(cat "$directory/packages" 2>/dev/null)" != "$*" ] || exit 0
         rm -rf "$directory" &&
             python3 -m venv "$directory" &&
-            "$directory/bin/python" -m pip install --quiet --no-input --only-binary :all: \
+            "$directory/bin/python" -m pip install --quiet --no-input --only-binary :all: --no-compile \
                 --disable-pip-version-check "$@" &&
             printf '%s\n' "$*" >"$directory/packages"
     ) </dev/null >&2 || status=$?

@@ -179,7 +179,10 @@ async fn logout_all(service: &Service) {
 
     let alice = service.login("alice").await;
     let entry = newest(service, &alice, "auth.logout_all").await;
-    assert_eq!(entry["resource"], json!({ "type": "account", "id": "alice" }));
+    assert_eq!(entry["resource"]["type"], "account");
+    let id = entry["resource"]["id"].as_str().unwrap();
+    assert!(id.len() == 32 && id != "alice", "a pseudonym: {entry}");
+    assert_eq!(entry["actor"], json!({ "type": "user", "id": "alice" }));
     assert_eq!(entry["details"]["sessions"], held, "{entry}");
     assert_eq!(entry["outcome"], "success");
     assert_eq!(list(service, &alice).await.len(), 1);
