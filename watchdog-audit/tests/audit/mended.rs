@@ -40,7 +40,8 @@ async fn more_entries_at_once_than_the_spool_holds_are_all_taken() {
     let log = log_with(config, store.clone(), &bucket).await;
     let tasks = record_together(&log, 0..60);
     eventually("what is archived makes room", SOON, async || {
-        log.seal_and_archive().await.is_ok() && tasks.iter().all(|task| task.is_finished())
+        log.seal_and_archive().await.is_ok()
+            && tasks.iter().all(tokio::task::JoinHandle::is_finished)
     })
     .await;
     for task in tasks {
