@@ -57,6 +57,12 @@ impl Replay {
         self.frames.iter().skip(begin).map(|(frame, _)| Arc::clone(frame)).collect()
     }
 
+    /// The newest frame that begins at or before entry `number`.
+    pub(crate) fn newest_up_to(&self, number: u64) -> Option<&Arc<Frame>> {
+        let end = self.frames.partition_point(|(frame, _)| frame.first() <= number);
+        self.frames.get(end.checked_sub(1)?).map(|(frame, _)| frame)
+    }
+
     /// The newest frame.
     pub(crate) fn newest(&self) -> Option<&Arc<Frame>> {
         self.frames.back().map(|(frame, _)| frame)

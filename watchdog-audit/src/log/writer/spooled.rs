@@ -148,8 +148,9 @@ impl Writer {
         if !self.policy.keeps_until_archived || self.stored < self.spooled {
             return;
         }
-        let newest = self.sources.memory().newest().map(|frame| frame.first());
-        if let Some(first) = newest.filter(|first| *first <= self.stored) {
+        // Newer ones may wait in memory for room in the spool.
+        let newest = self.sources.memory().newest_up_to(self.stored).map(|frame| frame.first());
+        if let Some(first) = newest {
             self.stored = first - 1;
         }
     }
