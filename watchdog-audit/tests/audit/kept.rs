@@ -69,6 +69,11 @@ async fn an_object_that_no_manifest_names_is_a_copy_or_a_fault() {
     let half = &lines[..=lines.iter().position(|byte| *byte == b'\n').unwrap()];
     std::fs::write(&copy, zstd::encode_all(half, 3).unwrap()).unwrap();
     let report = log.verify().await.unwrap();
+    assert_eq!((report.fault, report.unreferenced), (None, 1), "nothing that is not archived");
+    let forged = std::str::from_utf8(half).unwrap().replace("success", "failure");
+    assert_ne!(forged.as_bytes(), half);
+    std::fs::write(&copy, zstd::encode_all(forged.as_bytes(), 3).unwrap()).unwrap();
+    let report = log.verify().await.unwrap();
     let found = report.fault.unwrap();
     assert_eq!(found.kind, FaultKind::UnknownObject);
     assert_eq!(directory.path().join(found.place), copy);
