@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::postgres::{Migrations, Schema};
 
 pub(crate) use copier::Copier;
+pub(crate) use partition::held_categories;
 pub(crate) use run::Run;
 pub(crate) use source::Keeping;
 

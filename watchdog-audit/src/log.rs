@@ -215,8 +215,10 @@ impl AuditLog {
     /// # Errors
     ///
     /// [`ErrorKind::NotAcknowledged`] when entries are left at the deadline that are in no spool;
-    /// they are lost, and the error says how many.
+    /// they are lost, and the error says how many. So when the task that writes had ended before:
+    /// what it held is lost unless a spool has it.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        self.inner.shared.is_shut_down.store(true, Ordering::Relaxed);
         self.inner.shared.closing.notify_one();
         let tasks = &self.inner.tasks;
         Tasks::stop(&tasks.tend);
@@ -236,8 +238,10 @@ impl AuditLog {
             // What the spool holds is left to the next process.
             Tasks::stop(&tasks.keeper);
             self.inner.shared.set_spool(None);
-            if is_over.is_ok() {
-                return Ok(());
+            match is_over {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => return Err(self.left().with_source(error)),
+                Err(_) => {}
             }
         }
         if self.inner.shared.waiting.load(Ordering::Relaxed) == 0 {
@@ -257,6 +261,12 @@ impl AuditLog {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
+    }
+
+    /// Whether the task that writes has ended and nobody asked it to.
+    pub(crate) fn is_broken(&self) -> bool {
+        let is_asked = self.inner.shared.is_shut_down.load(Ordering::Relaxed);
+        self.inner.queue.is_closed() && !is_asked
     }
 }
 

@@ -7,7 +7,7 @@ mod disk;
 mod files;
 mod home;
 mod index;
-mod record;
+pub(crate) mod record;
 mod state;
 
 use std::io;

@@ -31,6 +31,7 @@ const SPOOL_UNSENT: &str = "watchdog_audit_spool_unsent_entries";
 const SPOOL_OLDEST: &str = "watchdog_audit_spool_oldest_seconds";
 const SPOOL_FAILURES: &str = "watchdog_audit_spool_failures_total";
 const SPOOL_POISONED: &str = "watchdog_audit_spool_poisoned_files_total";
+const SPOOL_DAMAGED: &str = "watchdog_audit_spool_damaged_files_total";
 const SPOOLED: &str = "watchdog_audit_spooled_entries_total";
 const ADOPTED: &str = "watchdog_audit_adopted_entries_total";
 const DROPPED: &str = "watchdog_audit_dropped_entries_total";
@@ -59,6 +60,7 @@ pub(crate) fn describe() {
         describe_gauge!(SPOOL_OLDEST, Unit::Seconds, "Age of the oldest entry in the spool.");
         describe_counter!(SPOOL_FAILURES, Unit::Count, "Writes that the spool did not take.");
         describe_counter!(SPOOL_POISONED, Unit::Count, "Files of the spool that failed.");
+        describe_counter!(SPOOL_DAMAGED, Unit::Count, "Files of adopted spools found damaged.");
         describe_counter!(SPOOLED, Unit::Count, "Entries synced to the spool.");
         describe_counter!(ADOPTED, Unit::Count, "Entries of processes that are gone, delivered.");
         describe_counter!(DROPPED, Unit::Count, "Entries a full queue dropped, by category.");
@@ -115,6 +117,10 @@ pub(crate) fn spool_failed(error: &std::io::Error) {
 
 pub(crate) fn spool_poisoned() {
     counter!(SPOOL_POISONED).increment(1);
+}
+
+pub(crate) fn spool_damaged() {
+    counter!(SPOOL_DAMAGED).increment(1);
 }
 
 pub(crate) fn spooled(entries: u64) {

@@ -7,11 +7,13 @@ use watchdog_core::audit::Category;
 use watchdog_storage::postgres::sqlx::{PgConnection, Row as _};
 use watchdog_storage::postgres::{Postgres, classify};
 
+use crate::archive::Archive;
 use crate::copy::cursor;
 use crate::copy::month::{Month, category_name, month_in};
 use crate::copy::source::Keeping;
 use crate::copy::telemetry;
 use crate::error::{ErrorKind, Result};
+use crate::personal::SubjectKeys;
 use crate::postgres::{Schema, database, query};
 
 /// How long the end of a partition waits for readers; everybody behind it waits as long.
@@ -45,18 +47,31 @@ pub(crate) async fn ensure(
     done.map(drop).map_err(classify)
 }
 
+/// The categories whose partitions a legal hold keeps.
+pub(crate) async fn held_categories(
+    archive: &Archive,
+    keys: Option<&dyn SubjectKeys>,
+) -> Result<Vec<Category>> {
+    let holds = crate::hold::in_force(archive, keys).await?;
+    Ok(Category::ALL.into_iter().filter(|category| holds.concern(*category)).collect())
+}
+
 /// Drops what has outlived its retention and is under no hold; returns how many partitions.
 ///
-/// A partition somebody reads is left for the next time.
+/// A partition somebody reads is left for the next time. What is held is asked again before each:
+/// a hold that was placed since the run began keeps the rest.
 pub(crate) async fn drop_outlived(
     postgres: &Postgres,
     schema: &Schema,
     keeping: &Keeping,
+    (archive, keys): (&Archive, Option<&dyn SubjectKeys>),
 ) -> Result<u64> {
     let mut dropped = 0;
     for category in Category::ALL {
         for month in months(postgres, schema, category).await? {
-            if !keeping.has_outlived(category, month) {
+            if !keeping.has_outlived(category, month)
+                || held_categories(archive, keys).await?.contains(&category)
+            {
                 continue;
             }
             match drop_month(postgres, schema, category, month).await {

@@ -21,6 +21,7 @@ use crate::copy::row::Row;
 use crate::copy::source::{Batch, Keeping, gather};
 use crate::copy::{Copied, partition, telemetry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::personal::SubjectKeys;
 use crate::postgres::database;
 use crate::progress::{OnProgress, Progress};
 
@@ -35,6 +36,7 @@ pub(crate) struct Run<'a> {
     pub(crate) copier: &'a Copier,
     pub(crate) archive: &'a Archive,
     pub(crate) keeping: Keeping,
+    pub(crate) keys: Option<&'a dyn SubjectKeys>,
 }
 
 impl Run<'_> {
@@ -96,7 +98,8 @@ impl Run<'_> {
             transaction.commit().await.map_err(refused)
         })
         .await?;
-        copied.dropped += partition::drop_outlived(postgres, schema, &self.keeping).await?;
+        let holds = (self.archive, self.keys);
+        copied.dropped += partition::drop_outlived(postgres, schema, &self.keeping, holds).await?;
         Ok(())
     }
 

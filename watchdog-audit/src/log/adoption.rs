@@ -65,7 +65,9 @@ impl Adoption {
         if let Some(from) = self.recorded_again_after {
             return self.record_again(sources, (from, last)).await;
         }
-        let archived = self.delivery.watermark.of(&self.spool.writer()).await?;
+        // A bucket that does not answer holds nothing up: the store passes over what it has, and the
+        // archiver over what is archived.
+        let archived = self.archived().await.unwrap_or(0);
         let mut stored = archived.max(self.before_first(sources).await?);
         loop {
             while stored < last {
@@ -83,15 +85,24 @@ impl Adoption {
             if !self.keeps_until_archived {
                 return Ok(());
             }
-            let archived = self.delivery.watermark.of(&self.spool.writer()).await?;
-            self.spool.release(archived);
-            if archived >= last {
+            let archived = self.archived().await;
+            if let Some(archived) = archived {
+                self.spool.release(archived);
+            }
+            if archived.is_some_and(|archived| archived >= last) {
                 return Ok(());
             }
             tokio::time::sleep(self.every).await;
+            let Some(archived) = archived else { continue };
             // The store may have lost it since: the newest frame is offered again.
             stored = self.before_last(archived, last).await?;
         }
+    }
+
+    /// How far the archive has the writer; `None` while the bucket does not answer.
+    async fn archived(&self) -> Option<u64> {
+        let archived = self.delivery.watermark.of(&self.spool.writer()).await;
+        archived.inspect_err(telemetry::append_failed).ok()
     }
 
     /// The number before the first entry in the spool.
@@ -141,15 +152,8 @@ impl Adoption {
 
     async fn record_line(&self, line: &[u8]) -> Result<()> {
         let log = self.log()?;
-        match loss::entry(line, log.inner().keys()).await {
-            Ok(entry) => log.record_or(entry, OnFull::Wait).await.map(drop),
-            // Its subject was erased: there is nothing left to record.
-            Err(error) if error.kind() == ErrorKind::Key => {
-                telemetry::refused(&error);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        let entry = loss::entry(line, log.inner().keys()).await?;
+        log.record_or(entry, OnFull::Wait).await.map(drop)
     }
 
     async fn declare(&self, lost: Option<WriterRange>) -> Result<()> {

@@ -4,14 +4,11 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use watchdog_core::audit::Category;
 use watchdog_core::health::CheckReport;
 
-use crate::archive::Archive;
-use crate::copy::{Copied, Keeping, Run};
+use crate::copy::{Copied, Keeping, Run, held_categories};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{AuditLog, Inner};
-use crate::personal::SubjectKeys;
 use crate::progress::OnProgress;
 
 impl AuditLog {
@@ -78,17 +75,8 @@ impl Inner {
         };
         let held = held_categories(archive, self.keys()).await?;
         let keeping = Keeping { retention: self.retention, now: self.clock.now(), held };
-        Ok(Run { copier, archive, keeping })
+        Ok(Run { copier, archive, keeping, keys: self.keys() })
     }
-}
-
-/// The categories whose partitions a legal hold keeps.
-async fn held_categories(
-    archive: &Archive,
-    keys: Option<&dyn SubjectKeys>,
-) -> Result<Vec<Category>> {
-    let holds = crate::hold::in_force(archive, keys).await?;
-    Ok(Category::ALL.into_iter().filter(|category| holds.concern(*category)).collect())
 }
 
 /// Runs until the log is gone.

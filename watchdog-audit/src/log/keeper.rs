@@ -57,6 +57,8 @@ impl Keeper {
             match Spool::abandoned(&self.place).await {
                 Ok(spools) => {
                     for spool in spools {
+                        let found = spool.status(watchdog_core::Timestamp::UNIX_EPOCH);
+                        shared.damaged.fetch_add(found.damaged_files, Ordering::Relaxed);
                         adoptions.spawn(self.adoption(spool, None).run());
                     }
                 }

@@ -5,7 +5,7 @@ use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
 use crate::entry::Line;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::log::writer::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::personal::SubjectKeys;
 use crate::segment::WriterRange;
@@ -26,7 +26,11 @@ pub(crate) fn declaration(old: WriterId, lost: Option<WriterRange>, now: Timesta
     }
 }
 
-/// The entry of a line, to be encoded again; waits for keys that do not answer.
+/// The detail of an entry whose personal fields could not be opened when it was encoded again.
+const PERSONAL_FIELDS_LOST: &str = "personal_fields_lost";
+
+/// The entry of a line, to be encoded again; waits for keys that do not answer. Where the key is
+/// gone, the entry comes with its clear fields, and says that the others are lost.
 pub(crate) async fn entry(line: &[u8], keys: Option<&dyn SubjectKeys>) -> Result<Entry> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -44,13 +48,50 @@ pub(crate) async fn entry(line: &[u8], keys: Option<&dyn SubjectKeys>) -> Result
 async fn open(line: &[u8], keys: Option<&dyn SubjectKeys>) -> Result<Entry> {
     let line = Line::decode(line)?;
     let opened = match (&line.sealed, keys) {
-        (Some(sealed), Some(keys)) => sealed.open(keys, line.writer, line.sequence).await?,
+        (Some(sealed), Some(keys)) => match sealed.open(keys, line.writer, line.sequence).await {
+            Err(error) if error.kind() == ErrorKind::Key => None,
+            outcome => outcome?,
+        },
         _ => None,
     };
     let record = line.into_record(opened);
     if record.is_readable {
-        Ok(record.entry)
-    } else {
-        Err(Error::new(ErrorKind::Key, "personal fields cannot be opened any more"))
+        return Ok(record.entry);
+    }
+    tracing::error!(
+        entry = %record.entry.id,
+        "the personal fields of an audit entry cannot be opened any more; its others are recorded"
+    );
+    Ok(record.entry.with_detail(PERSONAL_FIELDS_LOST, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Place;
+
+    #[tokio::test]
+    async fn an_entry_whose_key_is_gone_keeps_its_clear_fields_and_says_so() {
+        let writer = WriterId::from_bytes([7; 16]);
+        let now = Timestamp::UNIX_EPOCH;
+        let resource = Resource::new("file", "1");
+        let actor = Actor::user("alice");
+        let entry_before =
+            Entry::new(Uuid::now_v7(), now, Category::Access, actor, "file.read", resource)
+                .with_outcome(Outcome::Success)
+                .with_detail("name", "Alice");
+        let place = Place { writer, sequence: 3, recorded_at: now };
+        let line = Line::plain(place, entry_before.clone());
+        let mut json: serde_json::Value = serde_json::from_slice(&line.encode().unwrap()).unwrap();
+        json["actor"].as_object_mut().unwrap().remove("id");
+        json.as_object_mut().unwrap().remove("details");
+        json["sealed"] = serde_json::json!({"subject": "0".repeat(32), "key": "k", "box": ""});
+        let after = entry(&serde_json::to_vec(&json).unwrap(), None).await.unwrap();
+        assert_eq!(after.id, entry_before.id);
+        assert_eq!((&*after.action, after.outcome), ("file.read", Outcome::Success));
+        assert_eq!((&*after.actor.kind, &*after.actor.id), ("user", ""));
+        assert_eq!(after.resource, entry_before.resource);
+        assert_eq!(after.details.len(), 1);
+        assert_eq!(after.details[PERSONAL_FIELDS_LOST], true);
     }
 }

@@ -18,10 +18,14 @@ pub(crate) struct Shared {
     pub(crate) unsent: AtomicU64,
     /// Entries of processes that are gone, on their way.
     pub(crate) adopted: AtomicU64,
+    /// Files of such processes that were found damaged.
+    pub(crate) damaged: AtomicU64,
     /// Since when the store has refused the oldest of them.
     failing_since: Mutex<Option<Timestamp>>,
     /// Whether too few replicas had the newest entries in time.
     pub(crate) is_unreplicated: AtomicBool,
+    /// Whether somebody has asked for the end of the log.
+    pub(crate) is_shut_down: AtomicBool,
     /// Tells the writer to take what is queued and end.
     pub(crate) closing: Notify,
     /// Asks the writer to see whether the store still has what it acknowledged.
@@ -65,6 +69,8 @@ impl Shared {
     pub(crate) fn spool_status(&self, now: Timestamp) -> Option<SpoolStatus> {
         let status = self.spool()?.status(now);
         let unsent = self.unsent.load(Ordering::Relaxed);
-        Some(SpoolStatus { unsent, adopted: self.adopted.load(Ordering::Relaxed), ..status })
+        let adopted = self.adopted.load(Ordering::Relaxed);
+        let damaged_files = self.damaged.load(Ordering::Relaxed);
+        Some(SpoolStatus { unsent, adopted, damaged_files, ..status })
     }
 }

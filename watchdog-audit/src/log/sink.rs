@@ -65,6 +65,9 @@ impl HealthCheck for AuditHealth {
 
 /// What is wrong between callers and store.
 async fn trouble(log: &AuditLog) -> Option<CheckReport> {
+    if log.is_broken() {
+        return Some(CheckReport::fail("the task that writes entries has ended"));
+    }
     let shared = &log.inner().shared;
     let spool = log.spool();
     if spool.is_some_and(|spool| spool.is_failing) {
@@ -88,6 +91,9 @@ async fn trouble(log: &AuditLog) -> Option<CheckReport> {
     if shared.is_unreplicated.load(Ordering::Relaxed) {
         return Some(CheckReport::fail("too few replicas have the newest entries"));
     }
+    if spool.is_some_and(|spool| spool.damaged_files > 0) {
+        return Some(CheckReport::warn("files of a spool are damaged; they are kept"));
+    }
     shared.spoolless().map(|reason| CheckReport::warn(format!("there is no spool: {reason}")))
 }
 
@@ -105,6 +111,7 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
         .with_observation("spool_unsent_entries", number(spool.unsent))
         .with_observation("spool_oldest_seconds", oldest.as_secs_f64())
         .with_observation("spool_poisoned_files", number(spool.poisoned_files))
+        .with_observation("spool_damaged_files", number(spool.damaged_files))
         .with_observation("spool_adopted_entries", number(spool.adopted))
 }
 

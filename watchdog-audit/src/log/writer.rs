@@ -164,7 +164,8 @@ impl Writer {
     async fn round(&mut self, job: Job, queue: &mut mpsc::Receiver<Job>) {
         let most = if self.is_spooling() { FRAMES_AT_ONCE } else { 1 };
         let mut waiters = Vec::new();
-        let (mut next, mut frames) = (Some(job), 0);
+        let (mut next, mut frames, mut bytes) = (Some(job), 0, 0);
+        let room = self.chunk_bytes();
         while let Some(job) = next.take() {
             let mut batch = self.batch();
             self.take(&mut batch, job).await;
@@ -172,9 +173,10 @@ impl Writer {
                 let Ok(job) = queue.try_recv() else { break };
                 self.take(&mut batch, job).await;
             }
+            bytes += spooled::record_bytes(&batch.frame);
             self.remember(batch, &mut waiters);
             frames += 1;
-            if frames < most {
+            if frames < most && bytes < room {
                 next = queue.try_recv().ok();
             }
         }
@@ -237,7 +239,10 @@ impl Writer {
         let id = job.entry.id;
         if let Some(receipt) = self.recent.find(&id) {
             telemetry::repeated();
-            if receipt.writer == self.id && receipt.sequence > self.acknowledged {
+            if receipt.writer != self.id {
+                let answer = self.given_up(receipt).await;
+                self.answer(job.ack, answer);
+            } else if receipt.sequence > self.acknowledged {
                 self.repeats.push((job.ack, receipt));
             } else {
                 self.answer(job.ack, Ok(receipt));

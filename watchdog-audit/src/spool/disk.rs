@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::spool::files::{SpoolFile, SpoolFiles};
 use crate::spool::home::Home;
 use crate::spool::index::{Index, Place, Stretch};
-use crate::spool::record::{encode, scan};
+use crate::spool::record::{encode, is_torn, scan};
 use crate::spool::state::State;
 
 /// The files of one writer.
@@ -63,13 +63,10 @@ impl Disk {
             let path = disk.home.file(number);
             let content = fs::read(&path)?;
             let found = scan(&content);
-            if found.damaged > 0 {
-                tracing::error!(
-                    path = %path.display(), bytes = found.damaged,
-                    "part of an audit spool is damaged"
-                );
-            }
-            if found.end < content.len() {
+            let rest = content.get(found.end..).unwrap_or_default();
+            if found.damaged > 0 || !is_torn(rest) {
+                disk.keep_damaged(number, found.damaged.max(rest.len()))?;
+            } else if !rest.is_empty() {
                 // A write that the process did not live to finish: nobody was told of it.
                 fs::OpenOptions::new().write(true).open(&path)?.set_len(found.end as u64)?;
             }
@@ -81,6 +78,21 @@ impl Disk {
         }
         disk.tell();
         Ok(disk)
+    }
+
+    /// Gives a file that cannot be read whole a second name, which nobody removes.
+    fn keep_damaged(&self, number: u64, bytes: usize) -> io::Result<()> {
+        let (path, kept) = (self.home.file(number), self.home.damaged(number));
+        if !kept.exists() {
+            // Not every file system has links.
+            fs::hard_link(&path, &kept).or_else(|_| fs::copy(&path, &kept).map(drop))?;
+        }
+        self.state.damaged();
+        tracing::error!(
+            path = %kept.display(), bytes,
+            "part of an audit spool is damaged; the file is kept for somebody to look at"
+        );
+        Ok(())
     }
 
     pub(crate) fn home(&self) -> &Home {
@@ -159,7 +171,10 @@ impl Disk {
         // The number is used up whatever comes: a name that failed is not taken again.
         self.index.begun(number);
         let file = self.files.create(&self.home.file(number))?;
-        self.files.sync_directory(self.home.path())?;
+        if let Err(error) = self.files.sync_directory(self.home.path()) {
+            self.clear(number);
+            return Err(error);
+        }
         self.active = Some(Active { number, bytes: 0, file });
         Ok(())
     }
@@ -168,7 +183,27 @@ impl Disk {
     fn poison(&mut self) {
         self.state.poisoned();
         self.index.close();
-        self.active = None;
+        if let Some(active) = self.active.take() {
+            self.clear(active.number);
+        }
+    }
+
+    /// Takes from the disk what a file that failed has beyond its synced bytes: it counts for
+    /// nobody, and would fill the disk beside the quota.
+    fn clear(&self, number: u64) {
+        let path = self.home.file(number);
+        let cleared = match self.index.bytes_of(number) {
+            Some(bytes) => {
+                fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(bytes))
+            }
+            None => fs::remove_file(&path),
+        };
+        match cleared {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "a failed spool file is not cleared");
+            }
+            _ => {}
+        }
     }
 
     /// Somebody may have removed the open file: its content goes into a new one.

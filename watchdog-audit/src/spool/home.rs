@@ -90,6 +90,11 @@ impl Home {
         self.path.join(format!("{number:020}.{ENDING}"))
     }
 
+    /// The second name of a file that is damaged.
+    pub(crate) fn damaged(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:020}.damaged"))
+    }
+
     /// The numbers of the files there are, in order.
     pub(crate) fn files(&self) -> io::Result<Vec<u64>> {
         let mut numbers = Vec::new();

@@ -114,6 +114,11 @@ impl Index {
         self.files.iter().find(|stretch| stretch.last > number).copied()
     }
 
+    /// How many bytes of a file count; `None` when nothing of it does.
+    pub(crate) fn bytes_of(&self, file: u64) -> Option<u64> {
+        self.files.iter().find(|stretch| stretch.file == file).map(|stretch| stretch.bytes)
+    }
+
     /// Number of the first and the last entry.
     pub(crate) fn range(&self) -> Option<(u64, u64)> {
         let last = self.files.iter().map(|stretch| stretch.last).max()?;

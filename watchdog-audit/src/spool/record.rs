@@ -50,6 +50,20 @@ pub(crate) fn scan(bytes: &[u8]) -> Scan {
     scan
 }
 
+/// Whether bytes after the last whole record are what a write leaves that was not finished: nothing,
+/// zeros, or the beginning of a record that ends early or in zeros.
+pub(crate) fn is_torn(rest: &[u8]) -> bool {
+    let end = rest.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    let mut written = rest.iter().take(end);
+    if !MAGIC.iter().all(|magic| written.next().is_none_or(|byte| byte == magic)) {
+        return false;
+    }
+    let length = rest.get(MAGIC.len()..HEADER_BYTES).and_then(|bytes| bytes.try_into().ok());
+    let Some(length) = length.map(u32::from_be_bytes) else { return true };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    length <= MAX_FRAME_BYTES && (rest.len() < HEADER_BYTES + length || end < rest.len())
+}
+
 fn next_magic(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     rest.windows(MAGIC.len()).position(|window| window == MAGIC).map(|offset| from + offset)
@@ -115,6 +129,26 @@ pub(crate) mod tests {
             assert_eq!(found.frames, frames[..whole], "cut at {length}");
             assert_eq!((found.end, found.damaged), (ends[..whole].last().map_or(0, |e| *e), 0));
         }
+    }
+
+    #[test]
+    fn a_torn_tail_is_told_from_a_damaged_one() {
+        let (_, ends, bytes) = three();
+        let last = &bytes[ends[1]..];
+        for length in 0..last.len() {
+            assert!(is_torn(&last[..length]), "cut at {length}");
+            let mut filled = last[..length].to_vec();
+            filled.resize(last.len() + 100, 0);
+            assert!(is_torn(&filled), "cut at {length}, and zeros");
+        }
+        let mut altered = last.to_vec();
+        altered[last.len() / 2] ^= 1;
+        assert!(!is_torn(&altered));
+        altered.truncate(last.len() - 1);
+        altered[0] ^= 1;
+        assert!(!is_torn(&altered));
+        assert!(!is_torn(b"WDSR\xff\xff\xff\xffanything"));
+        assert!(!is_torn(b"something else"));
     }
 
     #[test]

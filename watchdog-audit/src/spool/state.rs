@@ -18,6 +18,7 @@ pub(crate) struct State {
     bytes: AtomicU64,
     oldest: AtomicI64,
     poisoned: AtomicU64,
+    damaged: AtomicU64,
     is_failing: AtomicBool,
 }
 
@@ -28,6 +29,7 @@ impl Default for State {
             bytes: AtomicU64::new(0),
             oldest: AtomicI64::new(NOTHING),
             poisoned: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
         }
     }
@@ -51,6 +53,9 @@ pub struct SpoolStatus {
     pub is_failing: bool,
     /// Entries of processes that are gone which wait to be delivered or archived.
     pub adopted: u64,
+    /// Files of processes that are gone which were found damaged since the start. Each is kept in
+    /// its directory with the ending `.damaged`.
+    pub damaged_files: u64,
 }
 
 impl State {
@@ -64,6 +69,11 @@ impl State {
     pub(crate) fn poisoned(&self) {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
         telemetry::spool_poisoned();
+    }
+
+    pub(crate) fn damaged(&self) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        telemetry::spool_damaged();
     }
 
     pub(crate) fn note<T>(&self, outcome: &io::Result<T>) {
@@ -86,6 +96,7 @@ impl State {
             poisoned_files: self.poisoned.load(Ordering::Relaxed),
             is_failing: self.is_failing.load(Ordering::Relaxed),
             adopted: 0,
+            damaged_files: self.damaged.load(Ordering::Relaxed),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | key | type | holds | life |
 //! |---|---|---|---|
-//! | `wd:a:{k<3 digits>}:keys` | hash | handles that begin with the digits: `<handle>` → `<label>:<wrapped>`, `<handle>!` → erased labels | for ever |
+//! | `wd:a:{k<bucket>}:keys` | hash | handles whose first 10 bits are the bucket, in 3 hexadecimal digits: `<handle>` → `<label>:<wrapped>`, `<handle>!` → erased labels | for ever |
 //! | `wd:a:{k}:generation` | string | changes with every erasure | for ever |
 
 use std::ops::Range;
@@ -23,8 +23,9 @@ static ERASE: Script = Script::new("audit.subject.erase.v1", include_str!("scrip
 static GENERATION: Script =
     Script::new("audit.subject.generation.v1", include_str!("scripts/generation.lua"));
 
-/// Three hexadecimal digits: a bucket of a million subjects holds 244, and a Cluster spreads them.
-const BUCKETS: u16 = 4096;
+/// A Cluster spreads them, and one of a million subjects holds a thousand.
+const BUCKETS: u16 = 1 << BUCKET_BITS;
+const BUCKET_BITS: u32 = 10;
 
 /// So many empty buckets are read at once.
 const WIDEST: u16 = 64;
@@ -45,14 +46,14 @@ impl RedisVault {
         Self { redis }
     }
 
-    fn bucket(&self, digits: &str) -> Key {
-        self.redis.keys().key("a", &format!("k{digits}"), &["keys"])
+    fn bucket(&self, number: u16) -> Key {
+        self.redis.keys().key("a", &format!("k{number:03x}"), &["keys"])
     }
 
     fn bucket_of(&self, handle: &SubjectHandle) -> Result<Key> {
         // A handle from a line that somebody altered names no bucket.
-        handle.to_bytes().ok_or_else(|| Error::corrupt("a subject's handle is malformed"))?;
-        Ok(self.bucket(&handle.as_str()[..3]))
+        let malformed = || Error::corrupt("a subject's handle is malformed");
+        Ok(self.bucket(bucket_number(handle).ok_or_else(malformed)?))
     }
 
     /// The keys of some buckets, in order.
@@ -60,7 +61,7 @@ impl RedisVault {
         let failed = storage("redis did not list subject keys");
         let mut reads = JoinSet::new();
         for bucket in buckets {
-            let (redis, key) = (self.redis.clone(), self.bucket(&format!("{bucket:03x}")));
+            let (redis, key) = (self.redis.clone(), self.bucket(bucket));
             reads.spawn(async move { redis.hgetall(&key).await });
         }
         let mut found = Vec::new();
@@ -160,8 +161,7 @@ impl KeyVault for RedisVault {
         limit: usize,
     ) -> Result<Vec<(SubjectHandle, WrappedKey)>> {
         let after = after.map(|(handle, _)| handle);
-        let first = after.as_ref().and_then(SubjectHandle::to_bytes);
-        let mut next = first.map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]) >> 4);
+        let mut next = after.as_ref().and_then(bucket_number).unwrap_or(0);
         let mut page = Vec::new();
         let mut window = 1;
         while next < BUCKETS && page.len() < limit {
@@ -176,6 +176,11 @@ impl KeyVault for RedisVault {
         page.truncate(limit);
         Ok(page)
     }
+}
+
+fn bucket_number(handle: &SubjectHandle) -> Option<u16> {
+    let bytes = handle.to_bytes()?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]) >> (u16::BITS - BUCKET_BITS))
 }
 
 /// `None` for what is remembered of an erased subject.

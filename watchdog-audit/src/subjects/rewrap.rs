@@ -9,7 +9,7 @@ use crate::progress::{OnProgress, Progress};
 use crate::subjects::KeyVault;
 use crate::subjects::wrapping::{Rewrap, Wrapping};
 
-const PAGE: usize = 500;
+const PAGE: usize = 1000;
 
 /// What a re-wrap found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

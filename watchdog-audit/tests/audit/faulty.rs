@@ -18,12 +18,19 @@ pub(crate) struct Faulty {
     name: Option<&'static str>,
     is_down: AtomicBool,
     replies_to_lose: AtomicUsize,
+    panics: AtomicBool,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn SegmentStore>) -> Self {
         let (is_down, replies_to_lose) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { inner: RwLock::new(inner), name: None, is_down, replies_to_lose }
+        Self {
+            inner: RwLock::new(inner),
+            name: None,
+            is_down,
+            replies_to_lose,
+            panics: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn named(self, name: &'static str) -> Self {
@@ -46,6 +53,11 @@ impl Faulty {
     /// The next calls that write are done, and fail.
     pub(crate) fn lose_replies(&self, count: usize) {
         self.replies_to_lose.store(count, Ordering::SeqCst);
+    }
+
+    /// The calls that append panic from now on.
+    pub(crate) fn make_panic(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     fn up(&self) -> Result<()> {
@@ -90,6 +102,7 @@ impl SegmentStore for Faulty {
         frame: &Frame,
         limits: SegmentLimits,
     ) -> Result<Appended> {
+        assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
         self.up()?;
         let appended = self.inner().append(segment, frame, limits).await?;
         self.reply(appended)

@@ -16,6 +16,7 @@ mod guarded;
 mod hold;
 mod kept;
 mod lifecycle;
+mod mended;
 mod model;
 mod mutation;
 mod postgres_vault;

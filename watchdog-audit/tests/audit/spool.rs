@@ -273,7 +273,27 @@ async fn a_torn_or_zero_filled_tail_costs_only_what_nobody_was_told_of() {
         std::fs::write(&path, content).unwrap();
         let (_log, found) = adopted(directory.path(), &store).await;
         assert_eq!(found, [0, 1, 2, 3, 4]);
+        assert_eq!(damaged(directory.path()), 0);
     }
+}
+
+fn damaged(directory: &Path) -> usize {
+    let found = files(directory);
+    found.iter().filter(|path| path.extension().is_some_and(|end| end == "damaged")).count()
+}
+
+#[tokio::test]
+async fn a_spool_file_that_cannot_be_read_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store();
+    let path = left(directory.path(), &store, 6).await;
+    let content = vec![0xA5; std::fs::read(&path).unwrap().len()];
+    std::fs::write(&path, &content).unwrap();
+    let config = config(directory.path(), Durability::Spool);
+    let log = log_with(config, store.clone(), &Objects::memory()).await;
+    eventually("it is counted", SOON, async || status(&log).damaged_files == 1).await;
+    assert_eq!(log.health().check().await.status, Status::Warn);
+    assert_eq!(std::fs::read(path.with_extension("damaged")).unwrap(), content);
 }
 
 #[tokio::test]
@@ -287,6 +307,9 @@ async fn a_damaged_record_is_declared_and_what_follows_is_kept() {
     std::fs::write(&path, content).unwrap();
     let (log, found) = adopted(directory.path(), &store).await;
     assert_eq!(found, [0, 1, 3, 4, 5]);
+    assert_eq!(damaged(directory.path()), 1, "somebody may look at it");
+    assert_eq!(status(&log).damaged_files, 1);
+    assert_eq!(log.health().check().await.status, Status::Warn);
     let query = watchdog_audit::Query::new().with_action("audit.entries_lost");
     let page = log.query(&query).await.unwrap();
     assert_eq!(page.records.len(), 1);

@@ -22,6 +22,7 @@ struct Disk {
     create: AtomicUsize,
     write: AtomicUsize,
     sync: AtomicUsize,
+    directory: AtomicUsize,
     /// Writes and syncs of a file after it has failed once.
     after_failure: AtomicUsize,
 }
@@ -49,6 +50,7 @@ impl SpoolFiles for Files {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        fails(&self.0.directory)?;
         std::fs::File::open(path)?.sync_all()
     }
 }
@@ -134,6 +136,37 @@ async fn a_file_whose_sync_failed_is_never_written_again() {
     })
     .await;
     assert_archived(&next, 0..25).await;
+}
+
+/// The bytes of every file of a spool.
+fn bytes_on_disk(directory: &Path) -> u64 {
+    crate::archive::files(directory)
+        .iter()
+        .map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()))
+        .sum()
+}
+
+#[tokio::test]
+async fn files_that_failed_do_not_fill_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (disk, store, bucket) = (Arc::<Disk>::default(), store(), Objects::memory());
+    let config = config(directory.path(), Durability::Spool);
+    let log = log_on(&disk, &config, &store, &bucket).await;
+    record(&log, 0..3).await;
+    for failing in [&disk.sync, &disk.write, &disk.directory] {
+        // The open file fails first, so that others are begun.
+        disk.sync.store(1, Ordering::SeqCst);
+        failing.store(5, Ordering::SeqCst);
+        eventually("every fault came, and an entry is taken", SOON, async || {
+            log.record(entry(9)).await.is_ok() && failing.load(Ordering::SeqCst) == 0
+        })
+        .await;
+    }
+    eventually("nothing is left of the failed files", SOON, async || {
+        bytes_on_disk(directory.path()) == status(&log).bytes
+    })
+    .await;
+    assert!(status(&log).poisoned_files > 5);
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn keys_in_redis_never_expire() {
     vault.create(&handle(0xab), "a", b"one").await.unwrap();
     vault.erase(&handle(0xab)).await.unwrap();
     vault.create(&handle(0xab), "b", b"two").await.unwrap();
-    for (tag, part) in [("kaba", "keys"), ("k", "generation")] {
+    for (tag, part) in [("k2ae", "keys"), ("k", "generation")] {
         let key = redis.keys().key("a", tag, &[part]);
         assert_eq!(redis.pttl(&key).await.unwrap(), Ttl::Unbounded, "{}", key.as_str());
     }

@@ -82,8 +82,12 @@ impl Writer {
 
     async fn counts_in_store(&mut self, waiters: Vec<Waiter>) {
         let is_idle = waiters.is_empty() && self.repeats.is_empty();
-        if is_idle || !self.policy.asks_replicas() {
+        if !self.policy.asks_replicas() {
             return self.acknowledge(waiters);
+        }
+        if is_idle {
+            // Nobody asked the replicas: what was not acknowledged stays so.
+            return;
         }
         let (store, partition) = (&self.delivery.store, self.delivery.partition());
         let (replicas, limit) = (self.policy.replicas, self.policy.replication_timeout);

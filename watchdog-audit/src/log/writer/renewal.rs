@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use watchdog_core::audit::Entry;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::log::keeper::Orphan;
 use crate::log::loss;
@@ -17,6 +17,11 @@ use crate::segment::WriterRange;
 use crate::spool::Spool;
 use crate::telemetry;
 use crate::writer_id::WriterId;
+
+fn unacknowledged() -> Error {
+    let text = "too few replicas are known to have the entry";
+    Error::new(ErrorKind::NotAcknowledged, text)
+}
 
 impl Writer {
     /// Takes a new writer id, declares why, and encodes under it again what is in memory alone.
@@ -40,6 +45,8 @@ impl Writer {
         let floor = lost.map_or(self.stored, |lost| lost.first - 1);
         self.recent.forget(|receipt| receipt.writer == old && receipt.sequence > floor);
         let from = lost.map_or(self.stored, |lost| lost.last.max(self.stored));
+        // What comes again is new under the new id; what is refused then is remembered nowhere.
+        self.recent.forget(|receipt| receipt.writer == old && receipt.sequence > from);
         let kept = self.sources.memory().after(from.max(self.spooled));
         let orphan = self.sources.spool.take();
         self.id = id;
@@ -54,6 +61,14 @@ impl Writer {
         }
         let mut again = Vec::new();
         self.declare(old, lost, &mut again).await;
+        let is_lost = |waiter: &Waiter| {
+            lost.is_some_and(|lost| (lost.first..=lost.last).contains(&waiter.receipt.sequence))
+        };
+        let (gone, waiters): (Vec<_>, Vec<_>) = waiters.into_iter().partition(is_lost);
+        for waiter in gone {
+            let error = Error::new(ErrorKind::NotAcknowledged, "the store has lost the entry");
+            self.answer(waiter.ack, Err(error));
+        }
         self.encode_again(&kept, waiters, &mut again).await;
         again
     }
@@ -116,16 +131,41 @@ impl Writer {
                     }
                     Err(error) => self.refuse(error, waiter),
                 }
+            } else if let Err(error) = &outcome {
+                telemetry::refused(error);
             }
             outcomes.insert(sequence, outcome);
         }
         self.remember(batch, again);
+        for waiter in waiters.into_values() {
+            let answer = self.given_up(waiter.receipt).await;
+            self.answer(waiter.ack, answer);
+        }
         for (ack, receipt) in std::mem::take(&mut self.repeats) {
             match outcomes.remove(&receipt.sequence) {
                 Some(Ok(receipt)) => self.repeats.push((ack, receipt)),
                 Some(Err(error)) => self.answer(ack, Err(error)),
-                None => self.answer(ack, Ok(receipt)),
+                None => {
+                    let answer = self.given_up(receipt).await;
+                    self.answer(ack, answer);
+                }
             }
+        }
+    }
+
+    /// What is answered for an entry under an id that was given up, and that is in the store or in
+    /// the spool under it: where replicas are asked for, they are asked.
+    pub(super) async fn given_up(&self, receipt: Receipt) -> Result<Receipt> {
+        if !self.policy.asks_replicas() {
+            return Ok(receipt);
+        }
+        let Receipt { writer, sequence, partition } = receipt;
+        let (replicas, limit) = (self.policy.replicas, self.policy.replication_timeout);
+        let store = &self.delivery.store;
+        match store.replicated(partition, writer, sequence, replicas, limit).await {
+            Ok(true) => Ok(receipt),
+            Ok(false) => Err(unacknowledged()),
+            Err(error) => Err(unacknowledged().with_source(error)),
         }
     }
 
@@ -155,9 +195,8 @@ impl Writer {
     }
 
     /// Answers who waits for an entry that will not be stored.
-    fn refuse(&mut self, refused: &Error, waiter: Waiter) {
+    fn refuse(&self, refused: &Error, waiter: Waiter) {
         telemetry::refused(refused);
-        self.recent.forget(|receipt| *receipt == waiter.receipt);
         self.answer(waiter.ack, Err(Error::new(refused.kind(), refused)));
     }
 }

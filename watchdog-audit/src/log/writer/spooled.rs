@@ -1,8 +1,10 @@
 //! Into the spool first, and from there into the store.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
+use crate::frame::Frame;
 use crate::log::delivery::Undelivered;
 use crate::log::pump::Attempt;
 use crate::log::writer::{FIRST_PAUSE, LONGEST_PAUSE, Waiter, Writer};
@@ -12,12 +14,45 @@ use crate::telemetry;
 /// Entries the store has taken before the spool is told to let go of them.
 const RELEASE_EVERY: u64 = 4096;
 
+/// Bytes of a frame beside its lines, in the spool: less than this.
+const FRAME_OVERHEAD: u64 = 256;
+
+/// About how many bytes a frame takes in the spool; not less than it does.
+pub(super) fn record_bytes(frame: &Frame) -> u64 {
+    frame.lines().map(|line| line.len() as u64 + 1).sum::<u64>() + FRAME_OVERHEAD
+}
+
+/// Divides frames into parts of at most so many bytes, or of a single frame.
+fn chunks(frames: Vec<Arc<Frame>>, most: u64) -> Vec<Vec<Arc<Frame>>> {
+    let mut chunks: Vec<Vec<Arc<Frame>>> = Vec::new();
+    let mut room = 0;
+    for frame in frames {
+        let bytes = record_bytes(&frame);
+        match chunks.last_mut() {
+            Some(last) if bytes <= room => {
+                room -= bytes;
+                last.push(frame);
+            }
+            _ => {
+                room = most.saturating_sub(bytes);
+                chunks.push(vec![frame]);
+            }
+        }
+    }
+    chunks
+}
+
 impl Writer {
     /// Syncs every frame that is in memory alone to the spool, however long that takes; when the
     /// spool takes nothing and has nothing, to the store, if that counts.
-    pub(super) async fn bring_to_spool(&mut self, waiters: Vec<Waiter>) {
+    pub(super) async fn bring_to_spool(&mut self, mut waiters: Vec<Waiter>) {
         let mut pause = FIRST_PAUSE;
         while self.is_spooling() {
+            // A spool under an id that cannot go on is never released: no room comes of waiting.
+            if let Some(lost) = self.superseded.take() {
+                waiters = self.begin_anew(waiters, lost).await;
+                continue;
+            }
             match self.sync().await {
                 Ok(()) => return self.counts_in_spool(waiters),
                 // The thread of the spool has said why.
@@ -31,20 +66,30 @@ impl Writer {
         self.bring_to_store(waiters).await;
     }
 
+    /// Syncs what is in memory alone, in orders of which each fits into a quota that others fill.
     async fn sync(&mut self) -> Result<()> {
         let Some(spool) = self.sources.spool.clone() else { return Ok(()) };
         let frames = self.sources.memory().after(self.stored.max(self.spooled));
-        let Some(last) = frames.last().map(|frame| frame.last()) else { return Ok(()) };
-        let entries = frames.iter().map(|frame| frame.count()).sum();
-        let answer = self.drain_until(spool.write(frames)).await;
-        answered(answer)?;
-        telemetry::spooled(entries);
-        self.spooled = last;
+        for frames in chunks(frames, self.chunk_bytes()) {
+            let Some(last) = frames.last().map(|frame| frame.last()) else { continue };
+            let entries = frames.iter().map(|frame| frame.count()).sum();
+            let answer = self.drain_until(spool.write(frames)).await;
+            answered(answer)?;
+            telemetry::spooled(entries);
+            self.spooled = last;
+        }
         Ok(())
     }
 
-    /// Brings frames to the store until something else is done.
+    /// Bytes that are written to the spool at once: a part of the quota, so that what is released
+    /// makes room for the next part.
+    pub(super) fn chunk_bytes(&self) -> u64 {
+        self.place.as_ref().map_or(u64::MAX, |place| place.max_bytes / 4)
+    }
+
+    /// Brings frames to the store until something else is done, also those that it has lost.
     async fn drain_until<T>(&mut self, done: impl Future<Output = T>) -> T {
+        let shared = Arc::clone(&self.shared);
         let mut done = std::pin::pin!(done);
         loop {
             let span = (self.stored, self.spooled);
@@ -53,6 +98,7 @@ impl Writer {
                 value = &mut done => return value,
                 attempt = self.pump.attempt(&self.delivery, &self.sources, span),
                     if self.has_backlog() => self.attempted(attempt),
+                () = shared.doubt.notified() => self.doubt(),
             }
         }
     }
@@ -106,5 +152,33 @@ impl Writer {
         if let Some(first) = newest.filter(|first| *first <= self.stored) {
             self.stored = first - 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::record;
+    use crate::writer_id::WriterId;
+
+    #[test]
+    fn frames_are_divided_by_what_they_take_in_the_spool() {
+        let frames: Vec<_> = [900, 900, 5000, 100, 100]
+            .into_iter()
+            .zip(1..)
+            .map(|(length, first)| {
+                let mut frame = Frame::new(WriterId::from_bytes([1; 16]), first);
+                frame.push(&vec![b'x'; length], 0).unwrap();
+                let mut bytes = Vec::new();
+                record::encode(&frame, &mut bytes);
+                assert!(bytes.len() as u64 <= record_bytes(&frame));
+                Arc::new(frame)
+            })
+            .collect();
+        let parts = |most| chunks(frames.clone(), most).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(parts(2500), [2, 1, 2]);
+        assert_eq!(parts(1), [1, 1, 1, 1, 1]);
+        assert_eq!(parts(u64::MAX), [5]);
+        assert!(chunks(Vec::new(), 9).is_empty());
     }
 }
