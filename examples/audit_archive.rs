@@ -13,7 +13,7 @@ use watchdog_examples::browser::{Failure, title};
 use watchdog_examples::{bar, notes};
 use watchdog_storage::objects::Objects;
 
-const ENTRIES: u64 = 3_000;
+const ENTRIES: u64 = 1_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use watchdog_storage::objects::Objects;
 async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let log = notes::open(folder.path(), &KeyRing::ephemeral()?).await?;
-    notes::fill(&log, 2_000).await?;
+    notes::fill(&log, 1_000).await?;
     log.seal_and_archive().await?;
 
     title("As it was written");

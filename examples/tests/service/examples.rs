@@ -90,9 +90,9 @@ fn the_audit_archive_shows_how_far_it_is_and_holds_every_entry() {
     assert_lines(
         &run("audit_archive"),
         &[
-            "3000 entries, each acknowledged",
+            "1000 entries, each acknowledged",
             "[##############################]",
-            "3000 entries in",
+            "1000 entries in",
             "0 entries: nothing is there twice",
             "security",
         ],
@@ -103,7 +103,7 @@ fn the_audit_archive_shows_how_far_it_is_and_holds_every_entry() {
 fn the_audit_verification_names_what_was_altered() {
     assert_lines(
         &run("audit_verify"),
-        &["manifests", "sound: 2000 entries", "found:", "found:", "sound: true"],
+        &["manifests", "sound: 1000 entries", "found:", "found:", "sound: true"],
     );
 }
 
