@@ -203,6 +203,8 @@ async fn without_its_vault_a_process_seals_for_those_it_knows_and_opens_nothing(
     let vault = Arc::new(Lively::new(EmbeddedVault::memory().unwrap()));
     let keys = StoredSubjectKeys::new(vault.clone(), &keys()).unwrap();
     let key = keys.current(&alice()).await.unwrap();
+    // It is in memory, and still does not open anything.
+    assert!(keys.find(key.handle(), key.label()).await.unwrap().is_some());
     vault.fail_from(0);
     tokio::time::sleep(ERASED_WITHIN).await;
     assert_eq!(keys.current(&alice()).await.unwrap().label(), key.label());
