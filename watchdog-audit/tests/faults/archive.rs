@@ -64,7 +64,10 @@ impl Archive {
 }
 
 pub(crate) fn manifests(bucket: &Path) -> Vec<PathBuf> {
-    files(&bucket.join("audit/v1/manifest"))
+    let mut manifests = files(&bucket.join("audit/v1/manifest"));
+    // A local bucket has names of its own for what is being written, and a kill leaves them there.
+    manifests.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    manifests
 }
 
 fn number(value: &Value) -> u64 {
