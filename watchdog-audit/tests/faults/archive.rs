@@ -66,7 +66,7 @@ impl Archive {
 pub(crate) fn manifests(bucket: &Path) -> Vec<PathBuf> {
     let mut manifests = files(&bucket.join("audit/v1/manifest"));
     // A local bucket has names of its own for what is being written, and a kill leaves them there.
-    manifests.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    manifests.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     manifests
 }
 
