@@ -28,6 +28,7 @@ use crate::rotation::signing;
 use crate::segment::{
     ArchiveProof, FrameId, Gate, ManifestRef, Partition, SegmentId, SegmentLimits, Totals,
 };
+use crate::signed;
 use crate::store::SegmentStore;
 use crate::telemetry;
 use crate::tlog::Tiling;
@@ -460,7 +461,7 @@ impl Run<'_> {
             return Err(fenced(self.token, newest));
         }
         let key = manifest_key(manifest.number);
-        let content = manifest.encode(archive.signer())?;
+        let content = signed::encode(&manifest, archive.signer())?;
         archive.commit(&key, content.clone().into()).await?;
         archive.committed(&key, &content).await?;
         self.tell(&step, Moment::After)?;

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use crate::fault::{Fault, FaultKind};
-use crate::manifest::{Manifest, TreeHead, Unsound, reference};
+use crate::manifest::{Manifest, TreeHead, reference};
 use crate::pages::Pages;
 use crate::segment::{ManifestRef, SegmentId};
+use crate::signed::{self, Unsound};
 use crate::signing::PublicKey;
 use crate::signing::Signer;
 use crate::writer_id::WriterId;
@@ -238,7 +239,7 @@ impl Links {
     ) -> Result<Manifest, Fault> {
         let fault = |kind, detail: &str| Fault::new(kind, key, detail);
         let key_of = |id: &str| self.signing_key(id, signer);
-        let manifest = Manifest::decode(object, key_of).map_err(|unsound| match unsound {
+        let manifest = signed::decode::<Manifest>(object, key_of).map_err(|unsound| match unsound {
             Unsound::Malformed => fault(FaultKind::AlteredManifest, "it is not a manifest"),
             Unsound::UnknownKey => {
                 fault(FaultKind::UnknownKey, "the key it names may not sign it: the chain has not introduced it, or has replaced it")

@@ -179,6 +179,8 @@ mod retention;
 mod rotation;
 pub mod segment;
 #[cfg(feature = "objects")]
+mod signed;
+#[cfg(feature = "objects")]
 mod signing;
 mod spool;
 mod store;

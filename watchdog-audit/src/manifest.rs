@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 use watchdog_core::Timestamp;
 use watchdog_core::audit::Category;
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
 use crate::merkle::{Hash, sha256};
 use crate::rotation::KeyRotation;
 use crate::segment::{ManifestRef, SegmentId, WriterRange};
-use crate::signing::{PublicKey, Signer};
+use crate::signed::Document;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneMap;
 
@@ -130,61 +129,15 @@ impl TimeRange {
     }
 }
 
-/// Why bytes are not a manifest of this log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unsound {
-    /// They are not two lines of the right shape.
-    Malformed,
-    /// They name a key that is not accepted.
-    UnknownKey,
-    /// The signature is not one of the named key.
-    WrongSignature,
-}
+impl Document for Manifest {
+    const FORMAT: &'static str = MANIFEST_FORMAT;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignatureLine {
-    signature: String,
-}
-
-impl Manifest {
-    /// The object: the manifest on the first line, the signature over that line with its newline
-    /// on the second. The signer must hold the key that the manifest names.
-    pub(crate) fn encode(&self, signer: &Signer) -> Result<Vec<u8>> {
-        let refused =
-            |error| Error::new(ErrorKind::Misuse, "manifest is not JSON").with_source(error);
-        let mut bytes = serde_json::to_vec(self).map_err(refused)?;
-        bytes.push(b'\n');
-        let signature = SignatureLine { signature: signer.sign_as(&self.key, &bytes)? };
-        bytes.extend_from_slice(&serde_json::to_vec(&signature).map_err(refused)?);
-        bytes.push(b'\n');
-        Ok(bytes)
+    fn format(&self) -> &str {
+        &self.format
     }
 
-    /// Reads an object and checks its signature under the key that `key_of` finds for the id it
-    /// names. What comes back is exactly what was signed.
-    pub(crate) fn decode(
-        bytes: &[u8],
-        key_of: impl Fn(&str) -> Option<PublicKey>,
-    ) -> Result<Self, Unsound> {
-        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Unsound::Malformed)?;
-        let (body, signature) = bytes.split_at(end + 1);
-        let manifest: Self = serde_json::from_slice(body).map_err(|_| Unsound::Malformed)?;
-        let line: SignatureLine =
-            serde_json::from_slice(signature).map_err(|_| Unsound::Malformed)?;
-        if manifest.format != MANIFEST_FORMAT {
-            return Err(Unsound::Malformed);
-        }
-        let key = key_of(&manifest.key).ok_or(Unsound::UnknownKey)?;
-        if !key.verify(body, &line.signature) {
-            return Err(Unsound::WrongSignature);
-        }
-        // The signature line has one spelling, so that no byte of the object is free.
-        let spelled = serde_json::to_vec(&line).map_err(|_| Unsound::Malformed)?;
-        if signature.strip_suffix(b"\n") != Some(spelled.as_slice()) {
-            return Err(Unsound::Malformed);
-        }
-        Ok(manifest)
+    fn key(&self) -> &str {
+        &self.key
     }
 }
 
@@ -195,8 +148,11 @@ pub(crate) fn reference(number: u64, object: &[u8]) -> ManifestRef {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use watchdog_core::{RootKeys, Secret};
+
+    use super::*;
+    use crate::signed::{self, Unsound};
+    use crate::signing::Signer;
 
     fn signer() -> Signer {
         let secret = Secret::from("0123456789abcdef0123456789abcdef");
@@ -238,20 +194,20 @@ mod tests {
     }
 
     fn decode(bytes: &[u8], signer: &Signer) -> Result<Manifest, Unsound> {
-        Manifest::decode(bytes, |id| signer.accepted(id))
+        signed::decode(bytes, |id| signer.accepted(id))
     }
 
     #[test]
     fn a_manifest_reads_back() {
         let signer = signer();
-        let bytes = manifest(&signer).encode(&signer).unwrap();
+        let bytes = signed::encode(&manifest(&signer), &signer).unwrap();
         assert_eq!(decode(&bytes, &signer).unwrap(), manifest(&signer));
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
         let signer = signer();
-        let bytes = manifest(&signer).encode(&signer).unwrap();
+        let bytes = signed::encode(&manifest(&signer), &signer).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
@@ -266,10 +222,10 @@ mod tests {
     fn another_key_is_told_from_a_wrong_signature() {
         let signer = signer();
         let other = Signer::new(&RootKeys::ephemeral().unwrap(), &[]).unwrap();
-        let foreign = manifest(&other).encode(&other).unwrap();
+        let foreign = signed::encode(&manifest(&other), &other).unwrap();
         assert_eq!(decode(&foreign, &signer).unwrap_err(), Unsound::UnknownKey);
-        assert!(manifest(&signer).encode(&other).is_err(), "it has not the key");
-        let mut forged = manifest(&signer).encode(&signer).unwrap();
+        assert!(signed::encode(&manifest(&signer), &other).is_err(), "it has not the key");
+        let mut forged = signed::encode(&manifest(&signer), &signer).unwrap();
         let signed = foreign.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         let end = forged.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         forged.splice(end.., foreign[signed..].iter().copied());

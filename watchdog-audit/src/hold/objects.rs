@@ -6,7 +6,7 @@ use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category, Entry, Resource};
 
 use super::document::{
-    HOLD_FORMAT, HeldSubject, HoldDocument, RELEASE_FORMAT, ReleaseDocument, decode, encode,
+    HOLD_FORMAT, HeldSubject, HoldDocument, RELEASE_FORMAT, ReleaseDocument, decode,
 };
 use super::{HOLD_RESOURCE, Hold, Holds, LegalHold, PLACED};
 use crate::archive::Archive;
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
 use crate::merkle::sha256;
 use crate::personal::{Sealed, SubjectKeys};
+use crate::signed::encode;
 use crate::writer_id::WriterId;
 
 pub(crate) const HOLDS: &str = "audit/v1/holds/";

@@ -9,6 +9,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::manifest::Manifest;
 use crate::merkle::sha256;
 use crate::segment::SegmentId;
+use crate::signed;
 use crate::verify::Walked;
 use crate::verify::object::split;
 use crate::verify::waiting::Waiting;
@@ -85,7 +86,7 @@ impl Keys {
         let older = self.older.get(&segment).into_iter().flatten();
         for number in older.copied().chain([newest]) {
             let Some(manifest) = archive.manifest(&manifest_key(number)).await? else { continue };
-            let manifest = Manifest::decode(&manifest, |id| walked.links.key(id));
+            let manifest = signed::decode::<Manifest>(&manifest, |id| walked.links.key(id));
             let objects = manifest.map(|manifest| manifest.objects).unwrap_or_default();
             for object in objects.iter().filter(|object| object.key.starts_with(stem)) {
                 let found = archive.unpacked(key, object.raw_bytes).await?;
@@ -122,7 +123,9 @@ async fn is_repeated(archive: &Archive, walked: &Walked, key: &str) -> Result<bo
     }
     for number in 1..walked.links.next() {
         let Some(manifest) = archive.manifest(&manifest_key(number)).await? else { continue };
-        let Ok(manifest) = Manifest::decode(&manifest, |id| walked.links.key(id)) else { continue };
+        let Ok(manifest) = signed::decode::<Manifest>(&manifest, |id| walked.links.key(id)) else {
+            continue;
+        };
         if !manifest.writers.keys().any(|writer| writers.contains(writer)) {
             continue;
         }
