@@ -11,6 +11,7 @@ use crate::entry::Head;
 use crate::error::{Error, Result};
 use crate::log::AuditLog;
 use crate::manifest::ArchivedObject;
+use crate::pack::split;
 use crate::progress::Progress;
 use crate::writer_id::WriterId;
 
@@ -221,8 +222,7 @@ impl ArchivedBatch {
     /// Each item is [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when it is not a line this
     /// version reads.
     pub fn lines(&self) -> impl Iterator<Item = Result<ArchivedLine<'_>>> {
-        let lines = self.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|bytes| {
+        split(&self.lines).map(|bytes| {
             let head = Head::decode(bytes)?;
             Ok(ArchivedLine {
                 writer: head.writer,

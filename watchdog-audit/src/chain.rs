@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use crate::fault::{Fault, FaultKind};
-use crate::manifest::{Manifest, TreeHead, reference};
+use crate::manifest::{ArchivedObject, Manifest, TreeHead, reference};
 use crate::pages::Pages;
 use crate::segment::{ManifestRef, SegmentId};
 use crate::signed::{self, Unsound};
@@ -87,6 +87,11 @@ impl Chain {
     /// The manifests from the first one on.
     pub(crate) fn manifests(&self) -> &Pages<Arc<Manifest>> {
         &self.manifests
+    }
+
+    /// The objects they name.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &ArchivedObject> {
+        self.manifests.iter().flat_map(|manifest| &manifest.objects)
     }
 
     /// The manifest with a number.

@@ -11,7 +11,7 @@ use watchdog_core::config::{Check, Section, duration};
 use crate::segment::SegmentLimits;
 
 const DEFAULT_RETENTION_DAYS: u32 = 90;
-const SECONDS_PER_DAY: u64 = 86_400;
+pub(crate) const SECONDS_PER_DAY: u64 = 86_400;
 
 /// The audit log: `WATCHDOG_AUDIT_*`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

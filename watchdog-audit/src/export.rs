@@ -107,8 +107,11 @@ impl AuditLog {
         let Some(archive) = self.inner().archive() else { return Ok(0) };
         let filter = self.filter(query).await?;
         let chain = archive.refreshed().await?;
-        let objects = chain.manifests().iter().flat_map(|manifest| &manifest.objects);
-        Ok(objects.filter(|object| filter.may_be_in(object)).map(|object| object.entries).sum())
+        Ok(chain
+            .objects()
+            .filter(|object| filter.may_be_in(object))
+            .map(|object| object.entries)
+            .sum())
     }
 }
 

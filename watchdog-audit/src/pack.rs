@@ -18,6 +18,11 @@ use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
 
+/// The lines of an object, without their newlines.
+pub(crate) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
 /// One object to be written.
 #[derive(Debug)]
 pub(crate) struct PackedObject {

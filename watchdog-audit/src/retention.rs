@@ -3,11 +3,10 @@
 use watchdog_core::audit::Category;
 use watchdog_core::config::Check;
 
-use crate::config::{ArchiveRetention, AuditConfig};
+use crate::config::{ArchiveRetention, AuditConfig, SECONDS_PER_DAY};
 
 /// Glacier charges for at least so many days: what goes earlier costs as much and is slower to read.
 const GLACIER_MINIMUM_DAYS: u32 = 90;
-const SECONDS_PER_DAY: u64 = 86_400;
 
 impl ArchiveRetention {
     /// For how many days a category is kept, 0 for ever.

@@ -21,6 +21,7 @@ use crate::copy::row::Row;
 use crate::copy::source::{Batch, Keeping, gather};
 use crate::copy::{Copied, partition, telemetry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pack::split;
 use crate::personal::SubjectKeys;
 use crate::postgres::database;
 use crate::progress::{OnProgress, Progress};
@@ -145,7 +146,7 @@ impl Run<'_> {
         let mut made = BTreeSet::new();
         let mut columns = Columns::default();
         for lines in objects {
-            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            for line in split(&lines) {
                 let row = Row::of(line)?;
                 if self.keeping.has_outlived(row.category, row.month) {
                     written.expired += 1;

@@ -8,6 +8,7 @@ use crate::entry::Line;
 use crate::error::{Error, Result};
 use crate::log::AuditLog;
 use crate::manifest::{ArchivedObject, Manifest};
+use crate::pack::split;
 use crate::proof::{ConsistencyProof, EntryName, InclusionProof};
 use crate::signing::PublicKey;
 use crate::tlog::{Checkpoint, consistency_ranges, inclusion_ranges};
@@ -150,8 +151,7 @@ async fn find(
         Err(fault) if fault.kind == FaultKind::MissingObject => return Ok(None),
         Err(fault) => return Err(Error::corrupt(fault)),
     };
-    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    for (offset, bytes) in (0..).zip(lines) {
+    for (offset, bytes) in (0..).zip(split(&lines)) {
         if entry.is(&Line::decode(bytes)?) {
             return Ok(Some((bytes.to_vec(), offset)));
         }

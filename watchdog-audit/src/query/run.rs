@@ -148,7 +148,7 @@ fn interrupted(error: tokio::task::JoinError) -> Error {
 #[cfg(feature = "objects")]
 fn candidates<'a>(chain: &'a Chain, filter: &Filter, found: &mut Found) -> Vec<&'a ArchivedObject> {
     let mut candidates = Vec::new();
-    for object in chain.manifests().iter().flat_map(|manifest| &manifest.objects) {
+    for object in chain.objects() {
         found.objects_total += 1;
         if filter.may_be_in(object) {
             candidates.push(object);

@@ -4,6 +4,7 @@ use crate::archive::Archive;
 use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use crate::pack::split;
 use crate::signing::PublicKey;
 use crate::tlog::checkpoint::{Checkpoint, origin};
 use crate::tlog::{Commitment, Tiling};
@@ -60,8 +61,7 @@ impl Archive {
                     continue;
                 }
             };
-            let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            lines.for_each(|line| tiling.push(Commitment::of(object.category, line)));
+            split(&lines).for_each(|line| tiling.push(Commitment::of(object.category, line)));
         }
         if tiling.head() == manifest.tree {
             return Ok(());

@@ -11,6 +11,7 @@ use crate::hex;
 use crate::hold;
 use crate::manifest::{ArchivedObject, Manifest};
 use crate::merkle::Tree;
+use crate::pack::split;
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
@@ -114,8 +115,4 @@ pub(crate) fn difference(object: &ArchivedObject, lines: &[u8]) -> Fault {
         }
     }
     fault(FaultKind::AlteredObject, "its hash is another".into())
-}
-
-pub(super) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }

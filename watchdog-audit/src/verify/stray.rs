@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::fault::{Fault, FaultKind};
 use crate::manifest::Manifest;
 use crate::merkle::sha256;
+use crate::pack::split;
 use crate::segment::SegmentId;
 use crate::signed;
 use crate::verify::Walked;
-use crate::verify::object::split;
 use crate::verify::waiting::Waiting;
 
 /// The keys of the objects in the bucket, less those that a manifest was seen to name.
