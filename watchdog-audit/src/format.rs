@@ -77,6 +77,7 @@
 //! | key | |
 //! |---|---|
 //! | `audit/v1/category=<c>/date=<recorded_at, UTC>/p=<partition>/seg=<segment>.<hash>.jsonl.zst` | the lines of one category and day of one segment, each ended by a newline, in one zstd frame; `hash` is the first 16 digits of the object's SHA-256 |
+//! | `audit/v1/unreadable/p=<partition>/seg=<segment>.<hash>.frames.zst` | frames of one segment that could not be read, as the store had them, in one zstd frame: each its id as two numbers of 8 bytes (milliseconds, number), its length in 4 bytes, its bytes; all big endian |
 //! | `audit/v1/manifest/<number, 20 digits>.jsonl` | a manifest; create-only |
 //! | `audit/v1/epoch/<number, 20 digits>.json` | the fencing token of an archiver; create-only |
 //! | `audit/v1/log/tile/<level>/<number>[.p/<width>]` | a tile of the tree over all entries |
@@ -125,6 +126,14 @@
 //! Ed25519 signature (base64) over the lines `watchdog-audit key rotation v1`, id of the old key,
 //! id of the new key, number of the manifest, `previous` of the manifest, each ended by a newline.
 //!
+//! `unreadable`, when it is there, is `{"entries", "missing", "objects": [{"key", "frames", "bytes",
+//! "sha256"}]}`: frames of the segment that do not decode, or that leave a gap nothing explains, are
+//! not archived as entries and stand in these objects instead; `missing` frames were counted and
+//! gone; `entries` were counted in the segment and are not archived. Numbers may then be missing in
+//! the ranges of `writers`, `entries` at most; and from there on a writer of the partition may once
+//! begin its range later than it is due, by no more than all `entries` of the partition since the
+//! manifest that names the writer last, this one included.
+//!
 //! # Tree
 //!
 //! One Merkle tree of RFC 6962, section 2.1, over all entries: manifest by manifest, in each object
@@ -171,7 +180,7 @@
 //! elsewhere may take over as well; one that was replaced may not come back), `previous`, that
 //! `epoch` does not fall, that each writer goes on where the last manifest that names it ended (1
 //! the first time, or above it where `unarchived` is not 0: the partition took entries before it
-//! had an archive), that `unarchived` of a partition never changes, that every object has the
+//! had an archive; or later as far as something was `unreadable`), that `unarchived` of a partition never changes, that every object has the
 //! stated `sha256`, `entries`, `root` and `zone`, that the `seq` of its lines are exactly the stated
 //! ranges, and that the tree with its lines added has the stated size and root. An object that is
 //! gone after the retention of its category has expired; the `seq` of the others are then within
@@ -181,4 +190,5 @@
 //! stand in named objects of its category and day (the store was emptied, and numbered its segments
 //! anew): a run of the archiver broke off there. The checkpoint must be signed by a key of the chain and state the tree of the
 //! last manifest or of the one before; the tiles and bundles of its size must be those of the tree.
+//! Each `unreadable` is a fault of its own, and its objects have the stated `sha256`.
 //! A checkpoint that was kept elsewhere must state the tree of some manifest.

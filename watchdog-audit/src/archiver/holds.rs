@@ -150,7 +150,7 @@ fn categories(chain: &Chain) -> Contents {
     let mut contents = Contents::new();
     for manifest in chain.manifests() {
         let found = contents.entry(manifest.segment).or_insert_with(|| Some(BTreeSet::new()));
-        if manifest.repeated > 0 {
+        if manifest.repeated > 0 || manifest.unreadable.is_some() {
             *found = None;
         } else if let Some(found) = found {
             found.extend(manifest.objects.iter().map(|object| object.category));

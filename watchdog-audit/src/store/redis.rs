@@ -33,7 +33,7 @@ use crate::segment::{
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
-use answer::{Answer, decimal, integer, millis, text, totals_from, unexpected};
+use answer::{Answer, decimal, integer, millis, raw, text, totals_from, unexpected};
 
 static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
@@ -275,23 +275,34 @@ impl SegmentStore for RedisStore {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
+        let raw = self.raw_frames(segment, after, limit).await?;
+        let decode = move || {
+            let frames = raw.into_iter().map(|(id, bytes)| match Frame::decode(&bytes) {
+                Ok(frame) => Ok((id, frame)),
+                Err(error) => Err(Error::corrupt(format_args!("frame {id} of {segment}: {error}"))),
+            });
+            frames.collect()
+        };
+        // A page takes milliseconds to decode; others wait on this thread.
+        tokio::task::spawn_blocking(decode).await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the read of a segment was cut off")
+                .with_source(error)
+        })?
+    }
+
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let entries = self
             .redis
             .xrange(&self.segment_key(segment), &from, "+", limit as u64)
             .await
             .map_err(storage("redis did not read a segment"))?;
-        entries
-            .iter()
-            .map(|entry| match entry.fields.as_slice() {
-                [(name, bytes)] if name.as_ref() == b"d" => {
-                    Ok((entry.id.parse()?, Frame::decode(bytes)?))
-                }
-                _ => {
-                    Err(Error::corrupt(format_args!("entry {} of {segment} is no frame", entry.id)))
-                }
-            })
-            .collect()
+        entries.iter().map(|entry| Ok((entry.id.parse()?, raw(entry)))).collect()
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
@@ -320,6 +331,7 @@ impl SegmentStore for RedisStore {
                     holds.as_str().into(),
                     integer(proof.is_held.into())?,
                     last.as_str().into(),
+                    integer(proof.missing)?,
                 ],
             )
             .await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use watchdog_storage::redis::{Arg, Value};
+use watchdog_storage::redis::{Arg, StreamEntry, Value};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Totals;
@@ -37,6 +37,23 @@ impl<'a> Answer<'a> {
             Some(Value::Bytes(bytes)) => text(bytes),
             _ => Err(unexpected()),
         }
+    }
+}
+
+/// What an entry of a stream holds: the bytes of a frame, or, where there is none, its names and
+/// values one after the other, each after its length in 4 bytes.
+pub(super) fn raw(entry: &StreamEntry) -> Vec<u8> {
+    match entry.fields.as_slice() {
+        [(name, bytes)] if name.as_ref() == b"d" => bytes.to_vec(),
+        fields => fields
+            .iter()
+            .flat_map(|(name, value)| [name, value])
+            .flat_map(|part| {
+                // Redis takes no value of 4 GiB.
+                let length = u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
+                length.into_iter().chain(part.iter().copied())
+            })
+            .collect(),
     }
 }
 
