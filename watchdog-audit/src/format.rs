@@ -54,8 +54,8 @@
 //! | … | payload: the lines, each ended by a newline |
 //!
 //! The lines of a restored frame are those of an object of the archive, in their order; `writer` is the
-//! first 16 bytes of SHA-256 over `watchdog audit restore v1`, a zero byte and the 64 digits of the
-//! object's SHA-256, and `seq` counts the object's lines from 1. Such frames are queried and never
+//! first 16 bytes of SHA-256 over `watchdog audit restore v1`, a zero byte, the 64 digits of the
+//! object's SHA-256 and the number of the segment the restore began in as 8 bytes, and `seq` counts the object's lines from 1. Such frames are queried and never
 //! archived.
 //!
 //! # Store
@@ -63,7 +63,9 @@
 //! For each writer the store keeps the last accepted number and the checksum of the frame that held
 //! it, so that a replay is told from the frame of a copied machine. A partition has a fence, 0
 //! until somebody archives; only while it is 0 a segment is sealed with a life, and `unarchived` is
-//! the last such.
+//! the last such. The writer whose id is the first 16 bytes of SHA-256 over `watchdog audit restore
+//! place v1`, a zero byte and the 64 digits of an object's SHA-256 has no entries: its number is that
+//! of the segment the newest restore of the object began in.
 //!
 //! # Spool
 //!
@@ -86,6 +88,7 @@
 //! | `audit/v1/keys/<id>.json` | a public key that manifests were signed with; `id` is the first 16 digits of its SHA-256 |
 //! | `audit/v1/holds/<id>.json` | a legal hold; create-only |
 //! | `audit/v1/holds/<id>.released.json` | its release; create-only |
+//! | `audit/v1/erasing/<milliseconds, 20 digits>.<32 digits>` | a notice that a subject is being erased: whoever places a hold waits until it is removed or ten minutes old |
 //!
 //! # Legal hold
 //!
