@@ -16,9 +16,7 @@ use crate::error::Result;
 use crate::postgres::{Migrations, Schema};
 
 pub(crate) use copier::Copier;
-pub(crate) use partition::held_categories;
 pub(crate) use run::Run;
-pub(crate) use source::Keeping;
 
 /// The steps that lead to the tables.
 const MIGRATIONS: Migrations = Migrations {

@@ -1,5 +1,7 @@
 //! From the frames of a segment to the objects of the archive, without I/O.
 
+mod gaps;
+
 use std::collections::BTreeMap;
 
 use watchdog_core::Timestamp;
@@ -17,6 +19,8 @@ use crate::segment::{SegmentId, WriterRange};
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
+
+pub(crate) use gaps::{Gaps, distinct};
 
 /// The lines of an object, without their newlines.
 pub(crate) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -55,13 +59,10 @@ struct Open {
 
 /// Sorts the lines of a segment that no manifest covers into objects by category and day.
 ///
-/// With `may_begin_late` a writer the chain does not know may begin above 1: the partition was not
-/// archived before.
-///
 /// Equal segments over equal chains give equal objects, byte by byte.
 pub(crate) fn pack_segment(
     segment: SegmentId,
-    may_begin_late: bool,
+    mut gaps: Gaps<'_>,
     frames: &[Frame],
     chain: &Chain,
 ) -> Result<PackedSegment> {
@@ -80,7 +81,7 @@ pub(crate) fn pack_segment(
                 packed.repeated += 1;
                 continue;
             }
-            count(&mut packed, chain, (segment, may_begin_late), &line)?;
+            count(&mut packed, chain, (segment, &mut gaps), &line)?;
             let object =
                 open.entry((line.category, day(line.recorded_at))).or_insert_with(|| Open {
                     lines: Vec::new(),
@@ -106,15 +107,12 @@ pub(crate) fn pack_segment(
 fn count(
     packed: &mut PackedSegment,
     chain: &Chain,
-    (segment, may_begin_late): (SegmentId, bool),
+    (segment, gaps): (SegmentId, &mut Gaps<'_>),
     line: &Line,
 ) -> Result<()> {
-    let before = packed
-        .writers
-        .get(&line.writer)
-        .map_or_else(|| chain.high_water(&line.writer), |range| range.last);
-    let is_begin = before == 0 && may_begin_late;
-    if line.sequence != before + 1 && !is_begin {
+    let range = packed.writers.get(&line.writer);
+    let before = range.map_or_else(|| chain.high_water(&line.writer), |range| range.last);
+    if !gaps.takes(&line.writer, before, line.sequence, range.is_none()) {
         return Err(Error::corrupt(format_args!(
             "{segment} goes on with entry {} of writer {}, entry {} is due",
             line.sequence,

@@ -69,6 +69,8 @@ pub(super) fn complete(
     mut numbers: Numbers,
     is_whole: bool,
 ) -> Result<(), Fault> {
+    // What could not be read may be missing in the ranges.
+    let is_whole = is_whole && manifest.unreadable.is_none();
     let gap = |writer: &WriterId, due| {
         let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
         Err(Fault::new(FaultKind::SequenceGap, key, detail))
