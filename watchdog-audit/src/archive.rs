@@ -1,5 +1,6 @@
 //! The bucket: where everything of the archive stands, and how it is read back.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -43,6 +44,9 @@ pub(crate) struct Archive {
     chain: Mutex<Arc<Chain>>,
     /// The edge of the tree after the manifest with this number, whose tiles are written.
     edge: Mutex<(u64, Tiling)>,
+    /// Releases of legal holds that archived entries were searched for: in how many manifests there
+    /// is none, `None` when one was found.
+    told: Mutex<HashMap<String, Option<usize>>>,
 }
 
 /// The key of a manifest.
@@ -92,7 +96,8 @@ impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
         let bucket = bucket.with_budget(Budget::Background).with_max_size(MAX_OBJECT_BYTES);
-        Self { bucket, signer, chain: Mutex::default(), edge: Mutex::default() }
+        let (chain, edge, told) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { bucket, signer, chain, edge, told }
     }
 
     pub(crate) fn signer(&self) -> &Signer {
@@ -104,6 +109,20 @@ impl Archive {
         let mut chain = self.chain.lock().await;
         self.refresh(&mut chain).await?;
         Ok(Arc::clone(&chain))
+    }
+
+    /// As [`refreshed`](Self::refreshed), up to the first manifest that does not fit.
+    pub(crate) async fn sound_part(&self) -> Result<Arc<Chain>> {
+        let mut chain = self.chain.lock().await;
+        match self.refresh(&mut chain).await {
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => Ok(Arc::clone(&chain)),
+        }
+    }
+
+    /// What is known of the releases of legal holds.
+    pub(crate) fn told(&self) -> &Mutex<HashMap<String, Option<usize>>> {
+        &self.told
     }
 
     async fn refresh(&self, chain: &mut Arc<Chain>) -> Result<()> {

@@ -6,6 +6,7 @@
 //! finds the same segments and writes the same objects, or finds them done.
 
 mod holds;
+mod seen;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -203,7 +204,9 @@ impl Archiver {
         observer: &Observer<'_>,
     ) -> Result<Archived> {
         self.probe(state).await?;
+        let seen = self.seen().await?;
         let chain = self.archive.refreshed().await?;
+        seen.check(&chain, self.archive.signer())?;
         let token = self.token(state, &chain, observer).await?;
         let watch = self.watch().await?;
         // What a run that broke off has left to be written.

@@ -120,9 +120,9 @@ impl Chain {
         self.links.active_key()
     }
 
-    /// Whether a key has ever signed, or was introduced.
-    pub(crate) fn knows_key(&self, id: &str) -> bool {
-        self.links.key(id).is_some()
+    /// The key with an id, when it has ever signed or was introduced.
+    pub(crate) fn key(&self, id: &str) -> Option<PublicKey> {
+        self.links.key(id)
     }
 
     /// The keys that signed, in the order they came.
@@ -224,14 +224,15 @@ impl Links {
         self.unarchived.get(&partition).copied()
     }
 
-    /// The key of an id, when it may sign the next manifest: the last one the chain knows, or an
-    /// accepted one that it has not seen yet.
+    /// The key of an id, when it may sign the next manifest: the last one the chain knows, or one
+    /// that may follow without being introduced. The first manifest any accepted key may have signed.
     fn signing_key(&self, id: &str, signer: &Signer) -> Option<PublicKey> {
         match self.active_key() {
+            None => signer.accepted(id),
             Some(active) if active.id() == id => Some(active),
             // Who holds a key that was replaced cannot go on with it.
-            _ if self.key(id).is_some() => None,
-            _ => signer.accepted(id),
+            Some(_) if self.key(id).is_some() => None,
+            Some(_) => signer.successor(id),
         }
     }
 

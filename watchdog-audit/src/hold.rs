@@ -7,6 +7,7 @@
 mod document;
 mod log;
 mod objects;
+mod trust;
 
 use serde::{Deserialize, Serialize};
 use watchdog_core::Timestamp;
@@ -18,9 +19,12 @@ use crate::frame::Frame;
 use crate::personal::SubjectHandle;
 
 pub(crate) use objects::{hold_key, in_force, is_genuine, placed};
+pub(crate) use trust::Trust;
 
 /// The action of the entry that tells of a hold.
 pub(crate) const PLACED: &str = "audit.hold_placed";
+/// The action of the entry that tells of a release.
+const RELEASED: &str = "audit.hold_released";
 /// What such an entry is about.
 pub(crate) const HOLD_RESOURCE: &str = "audit_hold";
 

@@ -154,6 +154,6 @@ fn close(segment: SegmentId, category: Category, date: &str, object: Open) -> Re
 }
 
 /// The day of an instant in UTC: `2026-01-31`.
-fn day(instant: Timestamp) -> String {
+pub(crate) fn day(instant: Timestamp) -> String {
     instant.to_string().get(..10).unwrap_or_default().to_owned()
 }

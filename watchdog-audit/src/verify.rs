@@ -23,6 +23,7 @@ use crate::log::AuditLog;
 use crate::manifest::ArchivedObject;
 use crate::progress::OnProgress;
 use crate::segment::ManifestRef;
+use crate::signing::PublicKey;
 use crate::store::SegmentStore;
 use crate::telemetry;
 use crate::tlog::Checkpoint;
@@ -58,6 +59,9 @@ pub struct Verification {
     /// The checkpoint in the bucket, when everything fits: keep it elsewhere, and give it to
     /// [`AuditLog::verify_since`] the next time.
     pub checkpoint: Option<Checkpoint>,
+    /// The key that signs what follows, when everything fits: compare it with the one you know, or
+    /// ask for that one ([`VerifyOptions::with_key`]).
+    pub key: Option<PublicKey>,
     /// The first thing that does not fit.
     pub fault: Option<Fault>,
 }
@@ -204,6 +208,9 @@ async fn verify(
     if fault.is_none() {
         fault = checkpoints.fault(archive, &walked.links).or_else(|| tree.fault.take());
     }
+    if let (None, Some(key)) = (&fault, options.key()) {
+        fault = checkpoints.key_fault(key, &walked.links);
+    }
     if let (None, Some(known)) = (&fault, checkpoints.known_tree()) {
         fault = tree.begin(checkpoints.since_tree(), &known).await?;
     }
@@ -218,6 +225,7 @@ async fn verify(
         }
     }
     report.checkpoint = checkpoints.current().filter(|_| fault.is_none()).cloned();
+    report.key = walked.links.active_key().filter(|_| fault.is_none());
     report.fault = fault;
     telemetry::verified(report.is_sound());
     if let Some(fault) = &report.fault {

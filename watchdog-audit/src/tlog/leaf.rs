@@ -35,6 +35,11 @@ impl Commitment {
         &self.0
     }
 
+    /// Whether it is to an entry of a category.
+    pub(crate) fn is_of(&self, category: Category) -> bool {
+        self.0[1] == code(category)
+    }
+
     /// The leaf's hash in the tree.
     pub(crate) fn hash(&self) -> Hash {
         leaf_hash(&self.0)

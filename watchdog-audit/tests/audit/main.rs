@@ -12,6 +12,7 @@ mod crash;
 mod erase;
 mod export;
 mod faulty;
+mod forged;
 mod guarded;
 mod hold;
 mod kept;
