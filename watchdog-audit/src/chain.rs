@@ -289,24 +289,28 @@ impl Links {
         Ok(manifest)
     }
 
-    /// Notes with which key a manifest was signed, and which one it introduces.
+    /// Notes with which key a manifest was signed, and which one it introduces. What is refused
+    /// changes nothing.
     fn turn_keys(&mut self, key: &str, manifest: &Manifest, signer: &Signer) -> Result<(), Fault> {
         let signed = self.signing_key(&manifest.key, signer);
+        let fault = |detail| Err(Fault::new(FaultKind::UnknownKey, key, detail));
+        let introduced = match &manifest.rotation {
+            None => None,
+            Some(rotation) => {
+                match rotation.introduced(&manifest.key, manifest.number, &manifest.previous) {
+                    None => return fault("the key it introduces has not signed that it follows"),
+                    Some(next) if signed == Some(next) || self.key(&next.id()).is_some() => {
+                        return fault("the key it introduces was replaced before");
+                    }
+                    next => next,
+                }
+            }
+        };
         if self.active_key() != signed {
             self.keys.extend(signed);
         }
-        let Some(rotation) = &manifest.rotation else { return Ok(()) };
-        let fault = |detail| Err(Fault::new(FaultKind::UnknownKey, key, detail));
-        match rotation.introduced(&manifest.key, manifest.number, &manifest.previous) {
-            None => fault("the key it introduces has not signed that it follows"),
-            Some(next) if self.key(&next.id()).is_some() => {
-                fault("the key it introduces was replaced before")
-            }
-            Some(next) => {
-                self.keys.push(next);
-                Ok(())
-            }
-        }
+        self.keys.extend(introduced);
+        Ok(())
     }
 
     fn check_counts(&self, key: &str, manifest: &Manifest) -> Result<(), Fault> {

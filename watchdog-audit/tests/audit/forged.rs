@@ -71,6 +71,28 @@ async fn whoever_has_the_secret_root_does_not_take_over_from_a_key_file() {
     assert_eq!(fault(&honest).await, Some(FaultKind::UnknownKey));
 }
 
+#[tokio::test]
+async fn a_manifest_that_was_refused_leaves_no_key_behind() {
+    let shared = Shared::new();
+    let honest = shared.process(&root(OLD, &[]), &[]).await;
+    archive(&honest, 0..4).await;
+    archive(&honest, 4..8).await;
+    let trusted = Forger::with_the_key_of(&root(OTHER, &[]));
+    let keys = [honest.signing_keys().await.unwrap()[0], trusted.public()];
+    let path = manifest(&shared, 2);
+    let genuine = std::fs::read(&path).unwrap();
+    // Signed by a key that may follow, and introducing one that has not agreed.
+    let mut forged = read(&path);
+    forged.key = trusted.id();
+    let rotation = json!({"public": "AAAA", "proof": "AAAA"});
+    forged.rotation = Some(serde_json::from_value(rotation).unwrap());
+    std::fs::write(&path, trusted.signed(&forged)).unwrap();
+    let auditor = shared.process(&root(NEW, &[]), &keys).await;
+    assert_eq!(auditor.signing_keys().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    std::fs::write(&path, genuine).unwrap();
+    assert_eq!(auditor.signing_keys().await.unwrap(), keys[..1]);
+}
+
 /// Three processes after each other, so that no writer goes on after the cut.
 async fn three_manifests(shared: &Shared) {
     for n in 0..3 {

@@ -252,9 +252,13 @@ impl Forger {
         Self(Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap())
     }
 
-    pub(crate) fn id(&self) -> String {
+    pub(crate) fn public(&self) -> PublicKey {
         use aws_lc_rs::signature::KeyPair as _;
-        PublicKey::from_bytes(self.0.public_key().as_ref().try_into().unwrap()).id()
+        PublicKey::from_bytes(self.0.public_key().as_ref().try_into().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.public().id()
     }
 
     pub(crate) fn signed(&self, document: &impl Serialize) -> Vec<u8> {
