@@ -8,6 +8,7 @@
 mod contents;
 mod epoch;
 mod holds;
+mod seen;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -206,7 +207,9 @@ impl Archiver {
         observer: &Observer<'_>,
     ) -> Result<Archived> {
         self.probe(state).await?;
+        let seen = self.seen().await?;
         let chain = self.archive.refreshed().await?;
+        seen.check(&chain, self.archive.signer())?;
         let token = self.token(state, &chain, observer).await?;
         let watch = self.watch().await?;
         // What a run that broke off has left to be written.

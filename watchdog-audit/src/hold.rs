@@ -8,6 +8,7 @@ mod document;
 mod erasing;
 mod log;
 mod objects;
+mod trust;
 
 use serde::{Deserialize, Serialize};
 use watchdog_core::Timestamp;
@@ -21,9 +22,12 @@ use crate::personal::SubjectHandle;
 
 pub(crate) use erasing::{Erasing, WITHIN};
 pub(crate) use objects::{hold_key, in_force, is_genuine, placed};
+pub(crate) use trust::Trust;
 
 /// The action of the entry that tells of a hold.
 pub(crate) const PLACED: &str = "audit.hold_placed";
+/// The action of the entry that tells of a release.
+const RELEASED: &str = "audit.hold_released";
 /// What such an entry is about.
 pub(crate) const HOLD_RESOURCE: &str = "audit_hold";
 

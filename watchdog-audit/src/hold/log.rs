@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
-use super::{HOLD_RESOURCE, LegalHold, PLACED, erasing, objects};
+use super::{HOLD_RESOURCE, LegalHold, PLACED, RELEASED, erasing, objects};
 use crate::error::{ErrorKind, Result};
 use crate::log::AuditLog;
 
@@ -71,7 +71,7 @@ impl AuditLog {
         let archiver = self.archiver()?;
         objects::release(archiver.archive(), id, self.inner().clock().now()).await?;
         self.tend_lifecycle().await?;
-        self.record(self.hold_entry(by, "audit.hold_released", id)).await.map(drop)
+        self.record(self.hold_entry(by, RELEASED, id)).await.map(drop)
     }
 
     /// The legal holds in force, in the order of their ids.

@@ -13,6 +13,7 @@ mod erase;
 mod erase_race;
 mod export;
 mod faulty;
+mod forged;
 mod guarded;
 mod hold;
 mod kept;
