@@ -158,7 +158,7 @@ class Archive:
         ensure(lines.endswith(b"\n"), meta["key"], "does not end a line")
         lines = lines.split(b"\n")[:-1]
         ensure(len(lines) == meta["entries"], meta["key"], "holds another number of entries")
-        tree = Tree()
+        tree, code = Tree(), CATEGORIES[meta["category"]]
         for line in lines:
             leaf = bytes([1, code]) + hashlib.sha256(line).digest()
             tree.push(leaf)

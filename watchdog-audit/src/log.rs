@@ -9,6 +9,7 @@ mod copy;
 mod delivery;
 mod dropped;
 mod guarded;
+mod heir;
 mod keeper;
 mod loss;
 mod policy;

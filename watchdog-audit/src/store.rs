@@ -38,6 +38,12 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     /// A name for metrics and errors: `redis`, `embedded`.
     fn name(&self) -> &'static str;
 
+    /// Where the store is, without credentials. A spool that is left behind tells by it whether it
+    /// was for this store; two stores with different entries are to have different ones.
+    fn address(&self) -> String {
+        self.name().to_owned()
+    }
+
     /// How many partitions there are, at least 1. A writer stays in one of them.
     fn partitions(&self) -> u16;
 

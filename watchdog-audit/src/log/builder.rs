@@ -15,6 +15,7 @@ use crate::archiver::Archiver;
 use crate::config::AuditConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::delivery::Delivery;
+use crate::log::heir::Encoder;
 use crate::log::keeper::Keeper;
 use crate::log::policy::Policy;
 use crate::log::shared::Shared;
@@ -272,7 +273,9 @@ impl AuditLogBuilder {
         let delivery = Delivery::new(Arc::clone(&store), watermark, limits, unarchived_ttl, id);
         let shared = Arc::<Shared>::default();
         let owner = (shared.as_ref(), id);
-        let place = spooling::open(&self.config, store.name(), self.spool_files, owner).await?;
+        let spools = spooling::open(&self.config, &delivery, self.spool_files, owner).await?;
+        let (place, found) =
+            spools.map_or((None, Vec::new()), |(place, found)| (Some(place), found));
         let (orphaning, orphans) = mpsc::unbounded_channel();
         let parts = WriterParts {
             keys: keys.clone(),
@@ -281,7 +284,7 @@ impl AuditLogBuilder {
             policy,
             shared: Arc::clone(&shared),
             delivery: delivery.clone(),
-            place: place.clone(),
+            place: place.clone().filter(|_| shared.spool().is_some()),
             orphans: orphaning,
         };
         let writer = Writer::new(parts, id);
@@ -317,10 +320,11 @@ impl AuditLogBuilder {
         let tasks = &log.inner.tasks;
         *tasks.writer.lock().await = Some(tokio::spawn(writer.run(jobs)));
         if let Some(place) = place {
-            let log = Arc::downgrade(&log.inner);
             let every = (self.config.segment_max_age / 4)
                 .clamp(Duration::from_secs(1), Duration::from_secs(10));
-            let keeper = Keeper { log, shared, delivery, policy, place, orphans, every };
+            let keys = log.inner.keys.clone();
+            let encoder = Encoder { keys, clock: Arc::clone(&log.inner.clock) };
+            let keeper = Keeper { shared, delivery, encoder, policy, place, orphans, every, found };
             let task = tokio::spawn(keeper.run());
             *tasks.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }

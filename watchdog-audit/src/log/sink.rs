@@ -91,7 +91,11 @@ async fn trouble(log: &AuditLog) -> Option<CheckReport> {
     if shared.is_unreplicated.load(Ordering::Relaxed) {
         return Some(CheckReport::fail("too few replicas have the newest entries"));
     }
-    if spool.is_some_and(|spool| spool.damaged_files > 0) {
+    if let Some((reason, _)) = shared.blocked() {
+        let text = format!("the spool of a process that is gone cannot be delivered: {reason}");
+        return Some(CheckReport::warn(text));
+    }
+    if shared.damaged.load(Ordering::Relaxed) > 0 {
         return Some(CheckReport::warn("files of a spool are damaged; they are kept"));
     }
     #[cfg(feature = "objects")]
@@ -112,6 +116,14 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     if let Some(archive) = log.inner().archive() {
         report = report.with_observation("unreadable_segments", number(archive.unreadable()));
     }
+    let (adopted, blocked) = {
+        let shared = &log.inner().shared;
+        let blocked = shared.blocked().map_or(0, |(_, count)| count as u64);
+        (shared.adopted.load(Ordering::Relaxed), blocked)
+    };
+    report = report
+        .with_observation("spool_adopted_entries", number(adopted))
+        .with_observation("spool_blocked", number(blocked));
     let Some(spool) = log.spool() else { return report };
     let oldest = spool.oldest.unwrap_or_default();
     telemetry::spool_oldest(oldest);
@@ -122,7 +134,6 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
         .with_observation("spool_oldest_seconds", oldest.as_secs_f64())
         .with_observation("spool_poisoned_files", number(spool.poisoned_files))
         .with_observation("spool_damaged_files", number(spool.damaged_files))
-        .with_observation("spool_adopted_entries", number(spool.adopted))
 }
 
 /// The age of the oldest entry that is not archived.

@@ -162,6 +162,11 @@ impl SegmentStore for EmbeddedStore {
         "embedded"
     }
 
+    fn address(&self) -> String {
+        let path = self.file.path().map(|path| path.display().to_string());
+        format!("embedded {}", path.as_deref().unwrap_or("memory"))
+    }
+
     fn partitions(&self) -> u16 {
         1
     }

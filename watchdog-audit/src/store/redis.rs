@@ -118,6 +118,10 @@ impl SegmentStore for RedisStore {
         "redis"
     }
 
+    fn address(&self) -> String {
+        self.redis.address()
+    }
+
     fn partitions(&self) -> u16 {
         self.partitions
     }

@@ -19,6 +19,10 @@ pub(crate) struct Faulty {
     is_down: AtomicBool,
     replies_to_lose: AtomicUsize,
     panics: AtomicBool,
+    /// How many frames are taken before the store goes down.
+    frames_left: AtomicUsize,
+    /// Frames of this writer are refused for good.
+    refused: RwLock<Option<WriterId>>,
 }
 
 impl Faulty {
@@ -30,6 +34,8 @@ impl Faulty {
             is_down,
             replies_to_lose,
             panics: AtomicBool::new(false),
+            frames_left: AtomicUsize::new(usize::MAX),
+            refused: RwLock::default(),
         }
     }
 
@@ -53,6 +59,20 @@ impl Faulty {
     /// The next calls that write are done, and fail.
     pub(crate) fn lose_replies(&self, count: usize) {
         self.replies_to_lose.store(count, Ordering::SeqCst);
+    }
+
+    /// The store takes so many frames more and is down then.
+    pub(crate) fn take_down_after(&self, frames: usize) {
+        self.frames_left.store(frames, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::SeqCst)
+    }
+
+    /// The frames of a writer are refused from now on, or of nobody.
+    pub(crate) fn refuse(&self, writer: Option<WriterId>) {
+        *self.refused.write().unwrap() = writer;
     }
 
     /// The calls that append panic from now on.
@@ -104,6 +124,15 @@ impl SegmentStore for Faulty {
     ) -> Result<Appended> {
         assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
         self.up()?;
+        if *self.refused.read().unwrap() == Some(frame.writer()) {
+            return Err(Error::new(ErrorKind::Corrupt, "the test refuses this writer"));
+        }
+        let left = &self.frames_left;
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
+            left.store(usize::MAX, Ordering::SeqCst);
+            self.take_down(true);
+            return Err(unavailable());
+        }
         let appended = self.inner().append(segment, frame, limits).await?;
         self.reply(appended)
     }

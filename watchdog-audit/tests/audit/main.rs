@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test states what it expects")]
 #![expect(clippy::clone_on_ref_ptr, reason = "an Arc becomes a trait object where it is passed")]
 
+mod adoption;
 mod archive;
 mod archived;
 mod archiving;

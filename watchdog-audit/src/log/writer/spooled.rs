@@ -84,7 +84,7 @@ impl Writer {
     /// Bytes that are written to the spool at once: a part of the quota, so that what is released
     /// makes room for the next part.
     pub(super) fn chunk_bytes(&self) -> u64 {
-        self.place.as_ref().map_or(u64::MAX, |place| place.max_bytes / 4)
+        self.place.as_ref().map_or(u64::MAX, |place| place.max_bytes / 16)
     }
 
     /// Brings frames to the store until something else is done, also those that it has lost.

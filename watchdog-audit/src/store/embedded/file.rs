@@ -24,11 +24,18 @@ pub(super) struct DatabaseFile {
 impl DatabaseFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let database = create(path)?;
-        Ok(Self { path: Some(path.to_owned()), ..Self::memory(database) })
+        // As long as it is the same file, it has one name.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Ok(Self { path: Some(path), ..Self::memory(database) })
     }
 
     pub(super) fn memory(database: Database) -> Self {
         Self { path: None, open: RwLock::new(Some(database)), is_broken: AtomicBool::new(false) }
+    }
+
+    /// `None` in memory.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Runs `work` on the database; blocks. After an error of the disk the next call opens the file
