@@ -22,6 +22,7 @@ use crate::chain::Chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::manifest::{MANIFEST_FORMAT, Manifest};
+use crate::millis::millis_of;
 use crate::pack::{PackedSegment, pack_segment};
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
@@ -320,7 +321,7 @@ impl Run<'_> {
         if seen.0 != held.open {
             *seen = (held.open, Instant::now());
         }
-        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
+        let now = millis_of(self.archiver.clock.now());
         held.is_due(limits, now) || seen.1.elapsed() >= limits.max_age
     }
 

@@ -19,6 +19,7 @@ pub(crate) struct Faulty {
     is_down: AtomicBool,
     replies_to_lose: AtomicUsize,
     panics: AtomicBool,
+    appends: AtomicUsize,
 }
 
 impl Faulty {
@@ -30,6 +31,7 @@ impl Faulty {
             is_down,
             replies_to_lose,
             panics: AtomicBool::new(false),
+            appends: AtomicUsize::new(0),
         }
     }
 
@@ -58,6 +60,11 @@ impl Faulty {
     /// The calls that append panic from now on.
     pub(crate) fn make_panic(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// How often it was asked to append.
+    pub(crate) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
     }
 
     fn up(&self) -> Result<()> {
@@ -96,12 +103,18 @@ impl SegmentStore for Faulty {
         self.inner().ping().await
     }
 
+    async fn now(&self, partition: u16) -> Result<u64> {
+        self.up()?;
+        self.inner().now(partition).await
+    }
+
     async fn append(
         &self,
         segment: SegmentId,
         frame: &Frame,
         limits: SegmentLimits,
     ) -> Result<Appended> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
         assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
         self.up()?;
         let appended = self.inner().append(segment, frame, limits).await?;

@@ -13,6 +13,7 @@ mod erase;
 mod export;
 mod faulty;
 mod guarded;
+mod health;
 mod hold;
 mod kept;
 mod lifecycle;
