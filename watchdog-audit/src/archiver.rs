@@ -23,6 +23,7 @@ use crate::archive::{Archive, manifest_key};
 use crate::chain::Chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Unreadable};
+use crate::millis::millis_of;
 use crate::pack::PackedSegment;
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
@@ -277,7 +278,7 @@ impl Run<'_> {
         if seen.0 != held.open {
             *seen = (held.open, Instant::now());
         }
-        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
+        let now = millis_of(self.archiver.clock.now());
         held.is_due(limits, now) || seen.1.elapsed() >= limits.max_age
     }
 

@@ -109,19 +109,22 @@ static ROLL_BACK: Script = Script::new(
      return #entries",
 );
 
+/// Takes away the newest of a log's frames, as a failover does.
+pub(crate) async fn roll_back(redis: &Redis, log: &watchdog_audit::AuditLog, frames: i64) {
+    let keys = [["m"], ["hw"], ["1"]].map(|parts| redis.keys().key("a", "0", &parts));
+    let writer = log.writer().to_string();
+    let args = [frames.into(), writer.as_str().into()];
+    let lost = redis.call(&ROLL_BACK, &[&keys[0], &keys[1], &keys[2]], &args).await.unwrap();
+    assert_eq!(lost, watchdog_storage::redis::Value::Integer(frames));
+}
+
 #[tokio::test]
 async fn acknowledged_entries_a_failover_lost_are_sent_again() {
     let Some(redis) = redis().await else { return };
     let store = Arc::new(RedisStore::new(redis.clone(), 1));
     let log = log(store.clone(), &Objects::memory()).await;
     record(&log, 0..30).await;
-    let keys = [["m"], ["hw"], ["1"]].map(|parts| redis.keys().key("a", "0", &parts));
-    let writer = log.writer().to_string();
-    let lost = redis
-        .call(&ROLL_BACK, &[&keys[0], &keys[1], &keys[2]], &[10_i64.into(), writer.as_str().into()])
-        .await
-        .unwrap();
-    assert_eq!(lost, watchdog_storage::redis::Value::Integer(10));
+    roll_back(&redis, &log, 10).await;
     assert_eq!(numbers(&log).await.len(), 20);
     record(&log, 30..31).await;
     log.seal_and_archive().await.unwrap();
