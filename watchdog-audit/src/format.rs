@@ -121,8 +121,8 @@
 //! has ⌈10 · *n* / 8⌉ bytes, at least 8 and at most 16 384, and ⌊⌊7 · *m* / 10⌋ / *n*⌋ positions,
 //! at least 1 and at most 7. A reader may leave the zone aside.
 //!
-//! `root` of an object is the Merkle tree hash of RFC 6962, section 2.1, over its lines without
-//! their newlines: leaf = SHA-256(0x00 | line), node = SHA-256(0x01 | left | right).
+//! `root` of an object is the Merkle tree hash of RFC 6962, section 2.1, over its entries: the same
+//! leaves and nodes as in the tree below.
 //!
 //! `tree` is the state of the tree below after this manifest. `rotation`, when it is there, is
 //! `{"public", "proof"}`: the key that signs from the next manifest on, 32 bytes in base64, and its

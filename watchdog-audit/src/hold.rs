@@ -122,7 +122,9 @@ impl Hold {
         let Some(subject) = &self.terms.subject else { return true };
         match &line.sealed {
             Some(sealed) => self.handles.contains(&sealed.subject),
-            None => line.actor.kind == subject.kind && line.actor.id.as_ref() == Some(&subject.id),
+            None => {
+                *line.actor.kind == *subject.kind && line.actor.id.as_deref() == Some(&subject.id)
+            }
         }
     }
 

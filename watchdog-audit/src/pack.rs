@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::hex;
 use crate::manifest::{ArchivedObject, TimeRange};
-use crate::merkle::{Tree, sha256};
+use crate::merkle::{Hash, Tree, sha256};
 use crate::segment::{SegmentId, WriterRange};
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
@@ -46,10 +46,11 @@ pub(crate) struct PackedSegment {
     pub(crate) repeated: u64,
 }
 
+/// From how many bytes on compressing and hashing are worth two threads: 256 KiB.
+const WORTH_A_THREAD: u64 = 256 * 1024;
+
 struct Open {
     lines: Vec<u8>,
-    tree: Tree,
-    leaves: Vec<Commitment>,
     entries: u64,
     recorded: TimeRange,
     occurred: TimeRange,
@@ -66,15 +67,15 @@ pub(crate) fn pack_segment(
     chain: &Chain,
 ) -> Result<PackedSegment> {
     let mut packed = PackedSegment::default();
-    let mut open: BTreeMap<(Category, String), Open> = BTreeMap::new();
+    let mut open: BTreeMap<(Category, i64), Open> = BTreeMap::new();
     for frame in frames {
         if frame.is_restored() {
             // They are in the archive they come from.
             packed.repeated += frame.count();
             continue;
         }
-        for bytes in frame.lines() {
-            let line = Line::decode(bytes)?;
+        for entry in frame.entries() {
+            let (bytes, line) = entry?;
             let before = packed.writers.get(&line.writer).map_or(0, |range| range.last);
             if line.sequence <= before.max(chain.high_water(&line.writer)) {
                 packed.repeated += 1;
@@ -84,8 +85,6 @@ pub(crate) fn pack_segment(
             let object =
                 open.entry((line.category, day(line.recorded_at))).or_insert_with(|| Open {
                     lines: Vec::new(),
-                    tree: Tree::default(),
-                    leaves: Vec::new(),
                     entries: 0,
                     recorded: TimeRange::at(line.recorded_at),
                     occurred: TimeRange::at(line.occurred_at),
@@ -93,16 +92,14 @@ pub(crate) fn pack_segment(
                 });
             object.lines.extend_from_slice(bytes);
             object.lines.push(b'\n');
-            object.tree.push(bytes);
-            object.leaves.push(Commitment::of(line.category, bytes));
             object.entries += 1;
             object.recorded = object.recorded.including(line.recorded_at);
             object.occurred = object.occurred.including(line.occurred_at);
             object.zone.push(&line);
         }
     }
-    for ((category, date), object) in open {
-        packed.objects.push(close(segment, category, &date, object)?);
+    for ((category, _), object) in open {
+        packed.objects.push(close(segment, category, &object)?);
     }
     Ok(packed)
 }
@@ -129,29 +126,69 @@ fn count(
     Ok(())
 }
 
-fn close(segment: SegmentId, category: Category, date: &str, object: Open) -> Result<PackedObject> {
+fn close(segment: SegmentId, category: Category, object: &Open) -> Result<PackedObject> {
     let raw_bytes = object.lines.len() as u64;
     if raw_bytes > MAX_RAW_BYTES {
         return Err(Error::corrupt(format_args!("{segment} is larger than any the log writes")));
     }
-    let content = pack(&object.lines)?;
+    let ((leaves, root, zone), content) = both(
+        raw_bytes >= WORTH_A_THREAD,
+        || {
+            let (leaves, root) = leaves(category, &object.lines);
+            (leaves, root, object.zone.finish())
+        },
+        || pack(&object.lines),
+    );
+    let content = content?;
     let sha256 = hex::encode(&sha256(&[&content]));
     let meta = ArchivedObject {
-        key: object_key(category, date, segment, &sha256),
+        key: object_key(category, &date(object.recorded.from), segment, &sha256),
         category,
         entries: object.entries,
         bytes: content.len() as u64,
         raw_bytes,
         sha256,
-        root: hex::encode(&object.tree.root()),
+        root: hex::encode(&root),
         recorded: object.recorded,
         occurred: object.occurred,
-        zone: object.zone.finish(),
+        zone,
     };
-    Ok(PackedObject { meta, content, leaves: object.leaves })
+    Ok(PackedObject { meta, content, leaves })
+}
+
+/// What stands in the tree for the lines of an object, and the root over it.
+fn leaves(category: Category, lines: &[u8]) -> (Vec<Commitment>, Hash) {
+    let leaves: Vec<_> = split(lines).map(|line| Commitment::of(category, line)).collect();
+    let mut tree = Tree::default();
+    leaves.iter().for_each(|leaf| tree.push_hash(leaf.hash()));
+    (leaves, tree.root())
+}
+
+/// Does two things at once, where that is asked for and there is a thread for it.
+fn both<A, B: Send>(
+    is_apart: bool,
+    first: impl FnOnce() -> A,
+    second: impl Fn() -> B + Sync,
+) -> (A, B) {
+    if !is_apart {
+        return (first(), second());
+    }
+    let second = &second;
+    std::thread::scope(|scope| {
+        let apart = std::thread::Builder::new().name("audit-pack".into());
+        let apart = apart.spawn_scoped(scope, second).ok();
+        let first = first();
+        let second = apart.and_then(|apart| apart.join().ok()).unwrap_or_else(second);
+        (first, second)
+    })
+}
+
+/// The day of an instant in UTC, counted from 1970.
+fn day(instant: Timestamp) -> i64 {
+    instant.as_second().div_euclid(86_400)
 }
 
 /// The day of an instant in UTC: `2026-01-31`.
-fn day(instant: Timestamp) -> String {
+fn date(instant: Timestamp) -> String {
     instant.to_string().get(..10).unwrap_or_default().to_owned()
 }

@@ -260,7 +260,7 @@ impl SegmentStore for EmbeddedStore {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
-        self.page(segment, after, limit, |bytes| Frame::decode(bytes)).await
+        self.page(segment, after, limit, Frame::decode).await
     }
 
     async fn raw_frames(
