@@ -86,11 +86,6 @@ impl LegalHold {
         }
         Ok(())
     }
-
-    /// Whether the hold may cover entries of a subject, so that its keys must stay.
-    pub(crate) fn concerns(&self, subject: &Actor) -> bool {
-        self.subject.as_ref().is_none_or(|held| held == subject)
-    }
 }
 
 /// A hold in force, with the handles its subject stands under.
@@ -103,6 +98,24 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Whether the hold may cover entries of a subject, so that its keys must stay. The handles tell
+    /// as well: the key that its own name is sealed under may have been destroyed as it was placed.
+    pub(crate) fn concerns(&self, subject: &Actor, handles: &[SubjectHandle]) -> bool {
+        self.terms.subject.as_ref().is_none_or(|held| {
+            held == subject || self.handles.iter().any(|handle| handles.contains(handle))
+        })
+    }
+
+    /// Whether it has these terms, whose subject has these handles.
+    fn has(&self, terms: &LegalHold, handles: &[SubjectHandle]) -> bool {
+        let is_subject = match &terms.subject {
+            Some(subject) => self.terms.subject.is_some() && self.concerns(subject, handles),
+            None => self.terms.subject.is_none(),
+        };
+        let rest = |hold: &LegalHold| (hold.id.clone(), hold.category, hold.reason.clone());
+        is_subject && rest(&self.terms) == rest(terms)
+    }
+
     /// Whether it covers the entry of a line.
     fn covers(&self, line: &Line) -> bool {
         self.terms.category.is_none_or(|category| category == line.category)

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use watchdog_audit::segment::{Appended, Expiry, SegmentId};
 use watchdog_audit::testing::{WIDE, frame};
-use watchdog_audit::{AuditConfig, AuditLog, ErrorKind, RedisStore, SegmentStore, WriterId};
+use watchdog_audit::{
+    AuditConfig, AuditLog, ErrorKind, FaultKind, RedisStore, SegmentStore, WriterId,
+};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::{Redis, RedisConfig, Script, Ttl};
 use watchdog_storage::testing::proxy::{Fault, FaultProxy};
@@ -149,7 +151,7 @@ async fn entries_that_were_archived_before_a_failover_are_not_archived_again() {
 }
 
 #[tokio::test]
-async fn a_segment_that_lost_a_frame_is_neither_archived_nor_expires() {
+async fn a_segment_that_lost_a_frame_is_told_and_expires_when_the_rest_is_archived() {
     let Some(redis) = redis().await else { return };
     let store = Arc::new(RedisStore::new(redis.clone(), 1));
     let log = log(store.clone(), &Objects::memory()).await;
@@ -157,11 +159,16 @@ async fn a_segment_that_lost_a_frame_is_neither_archived_nor_expires() {
     let frames = store.frames(FIRST, None, 10).await.unwrap();
     let key = redis.keys().key("a", "0", &["1"]);
     redis.xdel(&key, &[&frames[4].0.to_string()]).await.unwrap();
-    let error = log.seal_and_archive().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert_eq!(store.expiry(FIRST).await.unwrap(), Expiry::Never);
+    store.seal(FIRST, None).await.unwrap();
     let fault = log.verify().await.unwrap().fault.unwrap();
-    assert_eq!(fault.kind, watchdog_audit::FaultKind::AlteredSegment);
+    assert_eq!(fault.kind, FaultKind::AlteredSegment, "while it waits");
+    assert_eq!(fault.place, FIRST.to_string());
+    assert_eq!(store.expiry(FIRST).await.unwrap(), Expiry::Never);
+    let archived = log.seal_and_archive().await.unwrap();
+    assert_eq!((archived.entries, archived.unreadable), (9, 1));
+    assert!(matches!(store.expiry(FIRST).await.unwrap(), Expiry::InMillis(_)));
+    let fault = log.verify().await.unwrap().fault.unwrap();
+    assert_eq!(fault.kind, FaultKind::UnreadableSegment, "for ever");
     assert_eq!(fault.place, FIRST.to_string());
 }
 
