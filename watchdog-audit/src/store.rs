@@ -111,6 +111,23 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>>;
 
+    /// As [`frames`](Self::frames), as they are stored, whether they are frames or not.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. A store that has only [`frames`](Self::frames) answers
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) as that does: a segment that cannot be read
+    /// then holds up the archive of its partition.
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        let frames = self.frames(segment, after, limit).await?;
+        Ok(frames.into_iter().map(|(id, frame)| (id, frame.encode())).collect())
+    }
+
     /// The gate: lets a sealed segment expire, given the proof that it is archived; a held one it
     /// notes as archived and leaves without a life.
     ///
@@ -196,6 +213,18 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     /// store that cannot do it: a writer whose archived entries it lost then goes on under a new id.
     async fn skip(&self, _partition: u16, _writer: WriterId, _last: u64) -> Result<u64> {
         Err(Error::new(ErrorKind::Misuse, "the store cannot pass over entries that are archived"))
+    }
+
+    /// Forgets how far writers are, each given with its last archived number, unless the store has
+    /// taken more of it. A writer that is forgotten is as one that never was: its next entry is out
+    /// of order, and it goes on by [`skip`](Self::skip). Answers how many were forgotten; a store
+    /// may keep them all.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn forget(&self, _partition: u16, _writers: &[(WriterId, u64)]) -> Result<u64> {
+        Ok(0)
     }
 
     /// Waits up to `limit` until `replicas` replicas have a writer's entries up to `last`; whether

@@ -98,6 +98,12 @@ async fn trouble(log: &AuditLog) -> Option<CheckReport> {
     if shared.damaged.load(Ordering::Relaxed) > 0 {
         return Some(CheckReport::warn("files of a spool are damaged; they are kept"));
     }
+    #[cfg(feature = "objects")]
+    if log.inner().archive().is_some_and(|archive| archive.unreadable() > 0) {
+        return Some(CheckReport::warn(
+            "segments were archived that cannot be read: verify the log",
+        ));
+    }
     shared.spoolless().map(|reason| CheckReport::warn(format!("there is no spool: {reason}")))
 }
 
@@ -114,6 +120,10 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     report = report
         .with_observation("spool_adopted_entries", number(adopted))
         .with_observation("spool_blocked", number(blocked));
+    #[cfg(feature = "objects")]
+    if let Some(archive) = log.inner().archive() {
+        report = report.with_observation("unreadable_segments", number(archive.unreadable()));
+    }
     let Some(spool) = log.spool() else { return report };
     let oldest = spool.oldest.unwrap_or_default();
     telemetry::spool_oldest(oldest);

@@ -129,6 +129,31 @@ impl EmbeddedStore {
         })
         .await
     }
+
+    /// At most `limit` frames of a segment after one of them, each through `read`.
+    async fn page<T: Send + 'static>(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+        read: fn(&[u8]) -> Result<T>,
+    ) -> Result<Vec<(FrameId, T)>> {
+        self.read(move |transaction, _| {
+            let table = transaction.open_table(FRAMES).map_err(failed)?;
+            let (partition, number) = (segment.partition, segment.number);
+            let from = after.map_or(0, |id| id.number + 1);
+            let range = (partition, number, from)..=(partition, number, u64::MAX);
+            let mut frames = Vec::new();
+            for row in table.range(range).map_err(failed)?.take(limit) {
+                let (place, held) = row.map_err(failed)?;
+                let (millis, bytes) = held.value();
+                let id = FrameId { millis, number: place.value().2 };
+                frames.push((id, read(bytes)?));
+            }
+            Ok(frames)
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -240,21 +265,16 @@ impl SegmentStore for EmbeddedStore {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
-        self.read(move |transaction, _| {
-            let table = transaction.open_table(FRAMES).map_err(failed)?;
-            let (partition, number) = (segment.partition, segment.number);
-            let from = after.map_or(0, |id| id.number + 1);
-            let range = (partition, number, from)..=(partition, number, u64::MAX);
-            let mut frames = Vec::new();
-            for row in table.range(range).map_err(failed)?.take(limit) {
-                let (place, held) = row.map_err(failed)?;
-                let (millis, bytes) = held.value();
-                let id = FrameId { millis, number: place.value().2 };
-                frames.push((id, Frame::decode(bytes)?));
-            }
-            Ok(frames)
-        })
-        .await
+        self.page(segment, after, limit, |bytes| Frame::decode(bytes)).await
+    }
+
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        self.page(segment, after, limit, |bytes| Ok(bytes.to_vec())).await
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
@@ -343,6 +363,24 @@ impl SegmentStore for EmbeddedStore {
                 marks.insert(writer, (last, Checksum::default())).map_err(failed)?;
             }
             Ok(held.max(last))
+        })
+        .await
+    }
+
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        let writers = writers.to_vec();
+        self.write(move |transaction, _| {
+            let mut marks = transaction.open_table(HIGH_WATER).map_err(failed)?;
+            let mut forgotten = 0;
+            for (writer, last) in writers {
+                let writer = (partition, *writer.as_bytes());
+                let mark = marks.get(writer).map_err(failed)?.map(|mark| mark.value().0);
+                if mark.is_some_and(|mark| mark <= last) {
+                    marks.remove(writer).map_err(failed)?;
+                    forgotten += 1;
+                }
+            }
+            Ok(forgotten)
         })
         .await
     }

@@ -5,7 +5,7 @@
 //! | key | type | holds | life |
 //! |---|---|---|---|
 //! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest, how often replicas were asked | for ever |
-//! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
+//! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | until seven days after all of the writer was archived |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
 //! | `wd:a:{p}:h` | hash | held segments, with the time of their last entry | for ever |
 //! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate, none while held |
@@ -13,6 +13,8 @@
 //! | `wd:a:{0}:partitions` | string | the greatest number of partitions there has been | for ever |
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
+mod answer;
+mod eviction;
 mod holds;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
-use watchdog_storage::redis::{Arg, Key, Redis, Replication, Script, Ttl, Value};
+use watchdog_storage::redis::{Key, Redis, Replication, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
 use crate::frame::{Frame, checksum_of};
@@ -32,6 +34,9 @@ use crate::segment::{
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
+use answer::{Answer, decimal, integer, millis, raw, text, totals_from, unexpected};
+
+pub(crate) use eviction::refuse_evicting;
 
 static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
@@ -41,10 +46,13 @@ static PARTITIONS: Script =
     Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
 static BARRIER: Script = Script::new("audit.barrier.v1", include_str!("scripts/barrier.lua"));
 static SKIP: Script = Script::new("audit.skip.v1", include_str!("scripts/skip.lua"));
+static FORGET: Script = Script::new("audit.forget.v1", include_str!("scripts/forget.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
 
 /// Replicas are not waited for any longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Most writers that one call forgets.
+const WRITERS_AT_ONCE: usize = 256;
 /// How much longer than it was asked to wait the server may take to answer.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -277,23 +285,34 @@ impl SegmentStore for RedisStore {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
+        let raw = self.raw_frames(segment, after, limit).await?;
+        let decode = move || {
+            let frames = raw.into_iter().map(|(id, bytes)| match Frame::decode(&bytes) {
+                Ok(frame) => Ok((id, frame)),
+                Err(error) => Err(Error::corrupt(format_args!("frame {id} of {segment}: {error}"))),
+            });
+            frames.collect()
+        };
+        // A page takes milliseconds to decode; others wait on this thread.
+        tokio::task::spawn_blocking(decode).await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the read of a segment was cut off")
+                .with_source(error)
+        })?
+    }
+
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let entries = self
             .redis
             .xrange(&self.segment_key(segment), &from, "+", limit as u64)
             .await
             .map_err(storage("redis did not read a segment"))?;
-        entries
-            .iter()
-            .map(|entry| match entry.fields.as_slice() {
-                [(name, bytes)] if name.as_ref() == b"d" => {
-                    Ok((entry.id.parse()?, Frame::decode(bytes)?))
-                }
-                _ => {
-                    Err(Error::corrupt(format_args!("entry {} of {segment} is no frame", entry.id)))
-                }
-            })
-            .collect()
+        entries.iter().map(|entry| Ok((entry.id.parse()?, raw(entry)))).collect()
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
@@ -322,6 +341,7 @@ impl SegmentStore for RedisStore {
                     holds.as_str().into(),
                     integer(proof.is_held.into())?,
                     last.as_str().into(),
+                    integer(proof.missing)?,
                 ],
             )
             .await
@@ -411,6 +431,24 @@ impl SegmentStore for RedisStore {
         }
     }
 
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        let key = self.key(partition, &["hw"]);
+        let mut forgotten = 0;
+        for writers in writers.chunks(WRITERS_AT_ONCE) {
+            let names: Vec<_> = writers.iter().map(|(writer, _)| writer.to_string()).collect();
+            let mut args = Vec::with_capacity(2 * names.len());
+            for (name, (_, last)) in names.iter().zip(writers) {
+                args.extend([name.as_str().into(), integer(*last)?]);
+            }
+            let answer = self.redis.call(&FORGET, &[&key], &args).await;
+            match answer.map_err(storage("redis did not forget writers"))? {
+                Value::Integer(count) => forgotten += u64::try_from(count).unwrap_or(0),
+                _ => return Err(unexpected()),
+            }
+        }
+        Ok(forgotten)
+    }
+
     async fn replicated(
         &self,
         partition: u16,
@@ -444,95 +482,4 @@ impl SegmentStore for RedisStore {
     async fn sweep(&self) -> Result<u64> {
         Ok(0)
     }
-}
-
-/// Refuses a server that evicts what has no life that ends.
-pub(crate) async fn refuse_evicting(redis: &Redis) -> Result<()> {
-    let policy = redis.maxmemory_policy().await;
-    match policy.map_err(storage("redis did not tell its eviction policy"))? {
-        Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(
-            ErrorKind::Config,
-            format_args!(
-                "redis runs with maxmemory-policy {policy}, which evicts entries that are not \
-                 archived and keys of subjects: set it to noeviction or volatile-ttl (CONFIG SET \
-                 maxmemory-policy noeviction), or give the audit log a redis of its own"
-            ),
-        )),
-        Some(_) => Ok(()),
-        None => {
-            tracing::warn!(
-                "redis does not tell its maxmemory-policy: make sure that it is noeviction or \
-                 volatile-*, any other evicts audit entries"
-            );
-            Ok(())
-        }
-    }
-}
-
-/// What a script answers: a verdict, then values.
-struct Answer<'a> {
-    verdict: &'a str,
-    values: &'a [Value],
-}
-
-impl<'a> Answer<'a> {
-    fn new(value: &'a Value) -> Result<Self> {
-        match value {
-            Value::Array(values) => match values.first() {
-                Some(Value::Bytes(verdict)) => Ok(Self { verdict: text(verdict)?, values }),
-                _ => Err(unexpected()),
-            },
-            _ => Err(unexpected()),
-        }
-    }
-
-    fn number(&self, index: usize) -> Result<u64> {
-        match self.values.get(index) {
-            Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| unexpected()),
-            Some(Value::Bytes(bytes)) => decimal(bytes),
-            _ => Err(unexpected()),
-        }
-    }
-
-    fn text(&self, index: usize) -> Result<&'a str> {
-        match self.values.get(index) {
-            Some(Value::Bytes(bytes)) => text(bytes),
-            _ => Err(unexpected()),
-        }
-    }
-}
-
-fn totals_from(text: &str) -> Result<Totals> {
-    let numbers = text
-        .split(':')
-        .map(|number| number.parse().map_err(|_| unexpected()))
-        .collect::<Result<Vec<u64>>>()?;
-    let [entries, frames, bytes, first_millis, last_millis] = numbers[..] else {
-        return Err(unexpected());
-    };
-    Ok(Totals { entries, frames, bytes, first_millis, last_millis })
-}
-
-/// Lua counts in doubles: whole numbers are exact up to 2^53.
-fn integer(number: u64) -> Result<Arg<'static>> {
-    match i64::try_from(number) {
-        Ok(number) if number <= 1 << 53 => Ok(number.into()),
-        _ => Err(Error::new(ErrorKind::Misuse, "number is over 2^53")),
-    }
-}
-
-fn millis(duration: Duration) -> Result<Arg<'static>> {
-    integer(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn text(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|_| unexpected())
-}
-
-fn decimal(bytes: &[u8]) -> Result<u64> {
-    text(bytes)?.parse().map_err(|_| unexpected())
-}
-
-fn unexpected() -> Error {
-    Error::corrupt("redis answered with something the audit log does not write")
 }

@@ -17,6 +17,7 @@ use watchdog_storage::testing::eventually;
 use crate::bench::{assert_archived, entry, keys, log_with, numbers, record, redis};
 use crate::faulty::Faulty;
 use crate::spool::{SOON, config, status, store};
+use crate::spool_disk::bytes_on_disk;
 
 fn memory() -> Arc<EmbeddedStore> {
     Arc::new(EmbeddedStore::memory().unwrap())
@@ -178,7 +179,11 @@ async fn a_spool_that_is_refused_is_told_of_and_holds_up_no_other() {
         report.status == Status::Warn && report.output.is_some_and(|text| text.contains("spool"))
     })
     .await;
-    assert_eq!(homes(directory.path()), 2, "its own, and the one that is refused");
+    eventually("its own is there, and the one that is refused", SOON, async || {
+        homes(directory.path()) == 2
+    })
+    .await;
+    assert_eq!(status(&log).blocked_spools, 1);
     store.refuse(None);
     eventually("it is delivered when somebody has mended it", SOON, async || {
         numbers(&log).await.len() == 6
@@ -263,11 +268,7 @@ async fn the_spools_of_a_directory_share_one_quota() {
             }
         }
     }
-    let bytes: u64 = crate::archive::files(directory.path())
-        .iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "spool"))
-        .map(|path| std::fs::metadata(path).unwrap().len())
-        .sum();
+    let bytes = bytes_on_disk(directory.path());
     assert!(bytes <= QUOTA, "{bytes}");
     assert!(bytes > QUOTA / 2, "{bytes}: most of it can be used");
     store.take_down(false);

@@ -1,13 +1,17 @@
 //! What the tests share.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 use watchdog_audit::segment::{Expiry, SegmentId};
-use watchdog_audit::{AuditConfig, AuditLog, Order, Query, SegmentStore};
+use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, Order, Query, SegmentStore};
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
+use watchdog_core::testing::ManualClock;
 use watchdog_core::{RootKeys, Secret, Timestamp};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::{Redis, RedisConfig};
@@ -60,11 +64,94 @@ pub(crate) async fn log_with(
         .unwrap()
 }
 
+/// A log of a bucket whose time is that of a clock, which does nothing unless it is asked to.
+pub(crate) async fn clocked(
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+    clock: &ManualClock,
+) -> AuditLog {
+    clocked_with(&AuditConfig::default(), store, bucket, clock).await
+}
+
+pub(crate) async fn clocked_with(
+    config: &AuditConfig,
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+    clock: &ManualClock,
+) -> AuditLog {
+    AuditLog::builder()
+        .with_config(config)
+        .with_shared_store(store)
+        .with_archive(bucket.clone(), &keys())
+        .with_encryption(&keys())
+        .with_clock(Arc::new(clock.clone()))
+        .without_background()
+        .build()
+        .await
+        .unwrap()
+}
+
+/// A store in memory.
+pub(crate) fn memory() -> Arc<dyn SegmentStore> {
+    Arc::new(EmbeddedStore::memory().unwrap())
+}
+
 /// Records the entries with these numbers, one after the other.
 pub(crate) async fn record(log: &AuditLog, numbers: std::ops::Range<u64>) {
     for n in numbers {
         log.record(entry(n)).await.unwrap();
     }
+}
+
+/// Records without end, eight entries at a time, and prints the number of each when it is
+/// acknowledged; no two rounds share one.
+pub(crate) fn record_until_killed(log: &AuditLog, round: u64) -> Vec<JoinHandle<()>> {
+    let tasks = (0..8).map(|task| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for n in 0.. {
+                let number = round * 1_000_000 + task * 100_000 + n;
+                log.record(entry(number)).await.unwrap();
+                // One write a line, past the capture of the harness.
+                std::io::stdout().write_all(format!("acknowledged {number}\n").as_bytes()).unwrap();
+                std::io::stdout().flush().unwrap();
+            }
+        })
+    });
+    tasks.collect()
+}
+
+/// Runs an ignored test of this binary as a process of its own, which is told a line, until it has
+/// acknowledged `limit` entries; kills it, and answers them all. `halfway` is called when it has
+/// acknowledged half of them.
+pub(crate) fn run_and_kill(
+    test: &str,
+    told: &str,
+    limit: usize,
+    mut halfway: impl FnMut(),
+) -> Vec<u64> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(told.as_bytes()).unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    for acknowledged in 0..limit {
+        if acknowledged == limit / 2 {
+            halfway();
+        }
+        assert!(output.read_line(&mut text).unwrap() > 0, "the process ended by itself: {text}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    output.read_to_string(&mut text).unwrap();
+    // The last line may be cut.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let numbers = whole.lines().filter_map(|line| line.split("acknowledged ").nth(1));
+    numbers.map(|number| number.parse().unwrap()).collect()
 }
 
 /// The numbers of every entry a query finds, in its order: live and archived, page by page.

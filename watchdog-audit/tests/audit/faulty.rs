@@ -163,6 +163,16 @@ impl SegmentStore for Faulty {
         self.inner().frames(segment, after, limit).await
     }
 
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        self.up()?;
+        self.inner().raw_frames(segment, after, limit).await
+    }
+
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
         self.up()?;
         let gate = self.inner().mark_archived(segment, proof).await?;
@@ -223,6 +233,12 @@ impl SegmentStore for Faulty {
         self.up()?;
         let held = self.inner().skip(partition, writer, last).await?;
         self.reply(held)
+    }
+
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        self.up()?;
+        let forgotten = self.inner().forget(partition, writers).await?;
+        self.reply(forgotten)
     }
 
     async fn sweep(&self) -> Result<u64> {
