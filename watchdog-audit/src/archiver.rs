@@ -7,6 +7,7 @@
 
 mod contents;
 mod epoch;
+mod forgotten;
 mod holds;
 mod seen;
 
@@ -113,6 +114,8 @@ struct State {
     is_probed: bool,
     examined: Examined,
     open: Open,
+    /// The last manifest whose writers the store was told to forget.
+    forgotten: u64,
 }
 
 /// By partition: the open segment with something in it, and since when this archiver has seen it.
@@ -231,6 +234,7 @@ impl Archiver {
             }
         }
         self.settle(&run.watch, &mut state.examined).await?;
+        self.forget_writers(&chain, &mut state.forgotten).await?;
         self.store.sweep().await?;
         failed.map_or(Ok(run.archived), Err)
     }

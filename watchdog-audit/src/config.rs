@@ -47,7 +47,7 @@ pub struct AuditConfig {
     /// store.
     #[schemars(extend("format" = "path"))]
     pub spool_directory: PathBuf,
-    /// Most bytes the spool takes on disk.
+    /// Most bytes all spools in the directory take on disk together.
     #[schemars(range(min = 1_048_576))]
     pub spool_max_bytes: u64,
     /// When an entry counts as recorded.
@@ -142,7 +142,8 @@ pub enum StoreKind {
 /// stored nor spooled; [`subjects`](crate::subjects) says what becomes of it.
 ///
 /// The spool directory belongs to one log: a process delivers what others have left there to its own
-/// store. Processes of one log may share it.
+/// store. Processes of one log may share it. A spool that was left for another store goes on where
+/// the archive ends; one that only the other store can go on with stops the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(description = "When an entry counts as recorded.")]

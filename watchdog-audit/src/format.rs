@@ -73,6 +73,13 @@
 //! the files `<number, 20 digits>.spool` hold records in the order of the writer's sequence: `WDSR`,
 //! the bytes of the frame as 4 bytes big endian, the frame. What is no whole record is passed over
 //! up to the next `WDSR` that begins one. A frame may stand in two files, when the first one failed.
+//! The length of `lock` is how long its owner may make the file it has open.
+//!
+//! Two documents of JSON stand beside them: `store.json` `{"store", "partition"}` says for which
+//! store and partition the entries are; `heir.json` `{"writer", "partition", "after", "declares",
+//! "lost"?}` is there when they cannot go on under the id of their writer: the entries after `after`
+//! are recorded again under this one, from number 1 on, or from 2 when the first declares what became
+//! of those before.
 //!
 //! # Bucket
 //!

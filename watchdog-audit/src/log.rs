@@ -105,6 +105,15 @@ struct Tasks {
 }
 
 impl Tasks {
+    /// Stops a task and waits until it has let go of the store.
+    async fn end(task: &Mutex<Option<JoinHandle<()>>>) {
+        let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
     fn stop(task: &Mutex<Option<JoinHandle<()>>>) {
         if let Some(task) = task.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
@@ -223,7 +232,7 @@ impl AuditLog {
         self.inner.shared.is_shut_down.store(true, Ordering::Relaxed);
         self.inner.queue.close();
         let tasks = &self.inner.tasks;
-        Tasks::stop(&tasks.tend);
+        Tasks::end(&tasks.tend).await;
         #[cfg(all(feature = "objects", feature = "postgres"))]
         self.stop_copying();
         let begun = tokio::time::Instant::now();
@@ -238,7 +247,7 @@ impl AuditLog {
             }
             *writer = None;
             // What the spool holds is left to the next process.
-            Tasks::stop(&tasks.keeper);
+            Tasks::end(&tasks.keeper).await;
             self.inner.shared.set_spool(None);
             match is_over {
                 Ok(Ok(())) => return Ok(()),

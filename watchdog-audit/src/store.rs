@@ -223,6 +223,18 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         Err(Error::new(ErrorKind::Misuse, "the store cannot pass over entries that are archived"))
     }
 
+    /// Forgets how far writers are, each given with its last archived number, unless the store has
+    /// taken more of it. A writer that is forgotten is as one that never was: its next entry is out
+    /// of order, and it goes on by [`skip`](Self::skip). Answers how many were forgotten; a store
+    /// may keep them all.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn forget(&self, _partition: u16, _writers: &[(WriterId, u64)]) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Waits up to `limit` until `replicas` replicas have a writer's entries up to `last`; whether
     /// they do.
     ///

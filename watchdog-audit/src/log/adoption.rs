@@ -178,7 +178,10 @@ impl Adoption {
     fn refuse_stranger(&self, lost: Option<WriterRange>) -> Result<()> {
         match (self.spool.origin(), lost) {
             (Some(origin), Some(lost))
-                if lost.last < self.first && origin.store != self.delivery.store.address() =>
+                if lost.last < self.first
+                    && origin.store != self.delivery.store.address()
+                    // Somebody may have said meanwhile that the other one is no more.
+                    && self.spool.origin_path().exists() =>
             {
                 Err(stranger(&self.spool, &self.delivery, lost.last))
             }

@@ -59,6 +59,7 @@ impl Keeper {
                 }
                 Some(_) = adoptions.join_next() => continue,
             }
+            shared.forget_removed();
             match Spool::abandoned(&self.place, Wanted::All).await {
                 Ok((spools, unusable)) => {
                     for spool in spools {

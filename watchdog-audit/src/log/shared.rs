@@ -1,7 +1,7 @@
 //! What the façade and the health check see of the writer.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     /// Why there is no spool, when there should be one.
     spoolless: Mutex<Option<String>>,
     /// Why the spools of processes that are gone cannot be delivered, by writer.
-    blocked: Mutex<BTreeMap<WriterId, String>>,
+    blocked: Mutex<BTreeMap<WriterId, (PathBuf, String)>>,
 }
 
 impl Shared {
@@ -71,7 +71,7 @@ impl Shared {
     /// Why a spool cannot be delivered before somebody has mended something, and how many cannot.
     pub(crate) fn blocked(&self) -> Option<(String, usize)> {
         let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        blocked.values().next().map(|reason| (reason.clone(), blocked.len()))
+        blocked.values().next().map(|(_, reason)| (reason.clone(), blocked.len()))
     }
 
     /// Says once, and again when the reason changes, that a spool cannot be delivered.
@@ -79,7 +79,7 @@ impl Shared {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         let reason = format!("{error}{cause}");
         let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        if blocked.get(&writer) == Some(&reason) {
+        if blocked.get(&writer).is_some_and(|(_, known)| *known == reason) {
             return;
         }
         tracing::error!(
@@ -87,8 +87,18 @@ impl Shared {
             "the audit spool of a process that is gone cannot be delivered; it is kept and tried \
              again"
         );
-        blocked.insert(writer, reason);
+        blocked.insert(writer, (path.to_owned(), reason));
         telemetry::spool_blocked(blocked.len());
+    }
+
+    /// Forgets those whose directories somebody has removed.
+    pub(crate) fn forget_removed(&self) {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = blocked.len();
+        blocked.retain(|_, (path, _)| path.exists());
+        if blocked.len() < before {
+            telemetry::spool_blocked(blocked.len());
+        }
     }
 
     pub(crate) fn unblock(&self, writer: &WriterId) {

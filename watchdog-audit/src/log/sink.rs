@@ -131,10 +131,6 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     let waiting = log.inner().shared.waiting.load(Ordering::Relaxed);
     report = report.with_observation("waiting_entries", number(waiting));
-    #[cfg(feature = "objects")]
-    if let Some(archive) = log.inner().archive() {
-        report = report.with_observation("unreadable_segments", number(archive.unreadable()));
-    }
     let (adopted, blocked) = {
         let shared = &log.inner().shared;
         let blocked = shared.blocked().map_or(0, |(_, count)| count as u64);
@@ -143,6 +139,10 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     report = report
         .with_observation("spool_adopted_entries", number(adopted))
         .with_observation("spool_blocked", number(blocked));
+    #[cfg(feature = "objects")]
+    if let Some(archive) = log.inner().archive() {
+        report = report.with_observation("unreadable_segments", number(archive.unreadable()));
+    }
     let Some(spool) = log.spool() else { return report };
     let oldest = spool.oldest.unwrap_or_default();
     telemetry::spool_oldest(oldest);

@@ -363,6 +363,24 @@ impl SegmentStore for EmbeddedStore {
         .await
     }
 
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        let writers = writers.to_vec();
+        self.write(move |transaction, _| {
+            let mut marks = transaction.open_table(HIGH_WATER).map_err(failed)?;
+            let mut forgotten = 0;
+            for (writer, last) in writers {
+                let writer = (partition, *writer.as_bytes());
+                let mark = marks.get(writer).map_err(failed)?.map(|mark| mark.value().0);
+                if mark.is_some_and(|mark| mark <= last) {
+                    marks.remove(writer).map_err(failed)?;
+                    forgotten += 1;
+                }
+            }
+            Ok(forgotten)
+        })
+        .await
+    }
+
     /// One process has the file, so nobody else archives from it.
     async fn lease(&self, _holder: &str, _ttl: Duration) -> Result<bool> {
         Ok(true)

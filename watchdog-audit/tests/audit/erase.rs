@@ -26,8 +26,7 @@ fn officer() -> Actor {
 
 /// Settings with a directory that nobody else has.
 pub(crate) fn config() -> AuditConfig {
-    let own = format!("audit-{}", uuid::Uuid::now_v7().simple());
-    let spool_directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+    let spool_directory = crate::bench::own_directory();
     AuditConfig { spool_directory, ..AuditConfig::default() }
 }
 

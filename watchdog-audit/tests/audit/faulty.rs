@@ -248,6 +248,12 @@ impl SegmentStore for Faulty {
         self.reply(held)
     }
 
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        self.up()?;
+        let forgotten = self.inner().forget(partition, writers).await?;
+        self.reply(forgotten)
+    }
+
     async fn sweep(&self) -> Result<u64> {
         self.up()?;
         self.inner().sweep().await

@@ -15,6 +15,7 @@ mod erase_race;
 mod export;
 mod faulty;
 mod forged;
+mod forgotten;
 mod guarded;
 mod health;
 mod hold;
