@@ -281,7 +281,7 @@ mod tests {
             tokio::task::yield_now().await;
         };
         let counting = Arc::<Counting>::default();
-        let store = EmbeddedStore::memory().unwrap().with_clock(counting.clone());
+        let store = EmbeddedStore::memory().unwrap().with_clock(Arc::<Counting>::clone(&counting));
         let mut adoption = adoption(spool.clone(), Arc::new(store));
         let is_offered_often = async {
             while counting.0.load(Ordering::Relaxed) < 4 * FRAMES {
