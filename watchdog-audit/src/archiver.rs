@@ -9,6 +9,7 @@ mod contents;
 mod epoch;
 mod forgotten;
 mod holds;
+mod seen;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -23,6 +24,7 @@ use crate::archive::{Archive, manifest_key};
 use crate::chain::Chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Unreadable};
+use crate::millis::millis_of;
 use crate::pack::PackedSegment;
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
@@ -53,8 +55,8 @@ pub enum Step {
     Epoch,
     /// A segment is sealed.
     Seal(SegmentId),
-    /// A sealed segment is read.
-    Read(SegmentId),
+    /// A sealed segment, which was read, is sorted, compressed and hashed.
+    Pack(SegmentId),
     /// An object is written and read back.
     Object(String),
     /// A manifest is committed.
@@ -209,7 +211,9 @@ impl Archiver {
         observer: &Observer<'_>,
     ) -> Result<Archived> {
         self.probe(state).await?;
+        let seen = self.seen().await?;
         let chain = self.archive.refreshed().await?;
+        seen.check(&chain, self.archive.signer())?;
         let token = self.token(state, &chain, observer).await?;
         let watch = self.watch().await?;
         // What a run that broke off has left to be written.
@@ -246,9 +250,26 @@ impl Run<'_> {
             store.seal(segment, None).await?;
             self.tell(&Step::Seal(segment), Moment::After)?;
         }
-        for (number, totals) in store.sealed(partition).await? {
-            self.segment(SegmentId { partition, number }, totals, held.unarchived).await?;
-            store.lease(&self.archiver.holder, LEASE).await?;
+        let archiver = self.archiver;
+        let sealed = store.sealed(partition).await?.into_iter();
+        let mut sealed =
+            sealed.map(|(number, totals)| (SegmentId { partition, number }, totals)).peekable();
+        let mut ahead = None;
+        while let Some((segment, totals)) = sealed.next() {
+            let read = match ahead.take() {
+                Some(read) => read,
+                None => archiver.read(segment, totals).await,
+            };
+            // While one is written the next is read: never more than two are in memory.
+            let next = async {
+                let (segment, totals) = *sealed.peek()?;
+                Some(archiver.read(segment, totals).await)
+            };
+            let written = self.segment((segment, totals), read, held.unarchived);
+            let (written, next) = tokio::join!(written, next);
+            written?;
+            ahead = next;
+            store.lease(&archiver.holder, LEASE).await?;
         }
         Ok(())
     }
@@ -261,19 +282,24 @@ impl Run<'_> {
         if seen.0 != held.open {
             *seen = (held.open, Instant::now());
         }
-        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
+        let now = millis_of(self.archiver.clock.now());
         held.is_due(limits, now) || seen.1.elapsed() >= limits.max_age
     }
 
-    async fn segment(&mut self, segment: SegmentId, totals: Totals, unarchived: u64) -> Result<()> {
-        self.tell(&Step::Read(segment), Moment::Before)?;
-        let contents = self.read(segment, totals).await?;
-        self.tell(&Step::Read(segment), Moment::After)?;
+    async fn segment(
+        &mut self,
+        (segment, totals): (SegmentId, Totals),
+        read: Result<Contents>,
+        unarchived: u64,
+    ) -> Result<()> {
         let archive = &self.archiver.archive;
         let chain = archive.refreshed().await?;
         // What the chain says counts: an empty replica that was promoted knows nothing of it.
         let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
-        let packed = contents.packed(segment, unarchived > 0, &chain).await?;
+        self.tell(&Step::Pack(segment), Moment::Before)?;
+        let (contents, packed) =
+            self.packed((segment, totals), read, unarchived > 0, &chain).await?;
+        self.tell(&Step::Pack(segment), Moment::After)?;
         let manifest = match chain.covering(segment) {
             Some(manifest) if packed.entries == 0 && contents.is_named(&chain, &manifest) => {
                 manifest

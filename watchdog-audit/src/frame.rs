@@ -206,6 +206,13 @@ impl Frame {
         Ok(())
     }
 
+    /// The frame, when each of its lines is an entry and stands in its place.
+    #[cfg(feature = "objects")]
+    pub(crate) fn checked(self) -> Result<Self> {
+        self.entries().try_for_each(|entry| entry.map(drop))?;
+        Ok(self)
+    }
+
     /// The lines with their bytes, each checked to be an entry and to stand in its place.
     #[cfg(feature = "objects")]
     pub(crate) fn entries(&self) -> impl Iterator<Item = Result<(&[u8], Line<'_>)>> {

@@ -22,7 +22,7 @@ use crate::writer_id::WriterId;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
 #[cfg(feature = "embedded")]
-pub(crate) use embedded::{failed, off_the_runtime};
+pub(crate) use embedded::{DatabaseFile, failed, off_the_runtime};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]
@@ -61,6 +61,14 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     ///
     /// As of a call that it does not answer.
     async fn ping(&self) -> Result<()>;
+
+    /// The time by the clock that the frames of a partition are stored by, in milliseconds since
+    /// 1970.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn now(&self, partition: u16) -> Result<u64>;
 
     /// Appends a frame to the open segment of a partition, in one step: all of it or nothing.
     ///

@@ -39,7 +39,7 @@ impl Contents {
     }
 
     /// What the segment adds to the archive, made off the threads that wait for others.
-    pub(super) async fn packed(
+    async fn packed(
         &self,
         segment: SegmentId,
         may_begin_late: bool,
@@ -62,14 +62,29 @@ impl Contents {
 }
 
 impl Run<'_> {
-    /// Reads a sealed segment. Where it cannot be read whole, see [`salvage`](Self::salvage).
-    pub(super) async fn read(&self, segment: SegmentId, totals: Totals) -> Result<Contents> {
-        match self.archiver.read_whole(segment, totals).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.salvage(segment, totals, &error).await
-            }
-            read => read,
+    /// What a segment adds to the archive, given what was read of it. Where that is not the whole,
+    /// see [`salvage`](Self::salvage).
+    pub(super) async fn packed(
+        &self,
+        (segment, totals): (SegmentId, Totals),
+        read: Result<Contents>,
+        may_begin_late: bool,
+        chain: &Arc<Chain>,
+    ) -> Result<(Contents, PackedSegment)> {
+        let is_corrupt = |error: &Error| error.kind() == ErrorKind::Corrupt;
+        let why = match read {
+            Ok(contents) => match contents.packed(segment, may_begin_late, chain).await {
+                Ok(packed) => return Ok((contents, packed)),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if !is_corrupt(&why) {
+            return Err(why);
         }
+        let contents = self.salvage(segment, totals, &why).await?;
+        let packed = contents.packed(segment, may_begin_late, chain).await?;
+        Ok((contents, packed))
     }
 
     /// Reads what can be read of a segment and writes the rest into objects of its own.
@@ -128,7 +143,7 @@ impl Archiver {
     /// Reads a sealed segment and checks that nothing is missing. It may hold a frame twice: Redis
     /// keeps the half of a script that a crash has cut off its log, and runs it with the next one
     /// when it starts once more.
-    async fn read_whole(&self, segment: SegmentId, totals: Totals) -> Result<Contents> {
+    pub(super) async fn read(&self, segment: SegmentId, totals: Totals) -> Result<Contents> {
         let mut frames = Vec::new();
         let mut last = None;
         loop {
@@ -154,7 +169,8 @@ impl Archiver {
 async fn decoded(page: Vec<(FrameId, Vec<u8>)>) -> Result<Vec<(FrameId, u64, Decoded)>> {
     blocking(move || {
         let decode = |(id, bytes): (FrameId, Vec<u8>)| {
-            (id, bytes.len() as u64, Frame::decode(&bytes).map_err(|_| bytes))
+            let frame = Frame::decode(&bytes).and_then(Frame::checked);
+            (id, bytes.len() as u64, frame.map_err(|_| bytes))
         };
         page.into_iter().map(decode).collect()
     })

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
-use super::{HOLD_RESOURCE, LegalHold, PLACED, erasing, objects};
-use crate::error::{ErrorKind, Result};
+use super::{HOLD_RESOURCE, LegalHold, PLACED, RELEASED, erasing, objects};
+use crate::error::Result;
 use crate::log::AuditLog;
 
 impl AuditLog {
@@ -71,7 +71,7 @@ impl AuditLog {
         let archiver = self.archiver()?;
         objects::release(archiver.archive(), id, self.inner().clock().now()).await?;
         self.tend_lifecycle().await?;
-        self.record(self.hold_entry(by, "audit.hold_released", id)).await.map(drop)
+        self.record(self.hold_entry(by, RELEASED, id)).await.map(drop)
     }
 
     /// The legal holds in force, in the order of their ids.
@@ -90,13 +90,17 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// As of the bucket.
+    /// As of the bucket and of the vault.
     pub async fn holds_of(&self, subject: &Actor) -> Result<Vec<LegalHold>> {
-        match self.holds().await {
-            Ok(holds) => Ok(holds.into_iter().filter(|hold| hold.concerns(subject)).collect()),
-            Err(error) if error.kind() == ErrorKind::Misuse => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let inner = self.inner();
+        let Some(archive) = inner.archive() else { return Ok(Vec::new()) };
+        let handles = match inner.keys() {
+            Some(keys) => keys.handles(subject).await?,
+            None => Vec::new(),
+        };
+        let holds = objects::in_force(archive, inner.keys()).await?.0.into_iter();
+        let concerning = holds.filter(|hold| hold.concerns(subject, &handles));
+        Ok(concerning.map(|hold| hold.terms).collect())
     }
 
     fn hold_entry(&self, by: Actor, action: &str, id: &str) -> Entry {

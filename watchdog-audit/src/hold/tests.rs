@@ -110,9 +110,21 @@ fn a_hold_concerns_the_categories_and_subjects_it_may_cover() {
     assert!(access.concern(Category::Access) && !access.concern(Category::Database));
     let alice = holds([hold().with_subject(Actor::user("alice"))]);
     assert!(alice.concern(Category::Database), "her entries may be anywhere");
-    assert!(alice.0[0].terms.concerns(&Actor::user("alice")));
-    assert!(!alice.0[0].terms.concerns(&Actor::user("bob")));
-    assert!(access.0[0].terms.concerns(&Actor::user("bob")), "bob may have entries in it");
+    assert!(alice.0[0].concerns(&Actor::user("alice"), &[]));
+    assert!(!alice.0[0].concerns(&Actor::user("bob"), &[]));
+    assert!(access.0[0].concerns(&Actor::user("bob"), &[]), "bob may have entries in it");
+    let [own, other] = [1, 2].map(|byte| SubjectHandle::from_bytes(&[byte; 16]));
+    let unreadable = Hold {
+        terms: hold().with_subject(Actor::user("")),
+        handles: vec![own.clone()],
+        since: Timestamp::UNIX_EPOCH,
+    };
+    let alice = Actor::user("alice");
+    assert!(unreadable.concerns(&alice, std::slice::from_ref(&own)), "its name cannot be read");
+    assert!(!unreadable.concerns(&alice, std::slice::from_ref(&other)));
+    let terms = hold().with_subject(alice);
+    assert!(unreadable.has(&terms, &[own]) && !unreadable.has(&terms, &[other]));
+    assert!(!unreadable.has(&hold(), &[]), "another hold");
 }
 
 #[test]

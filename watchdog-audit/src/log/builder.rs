@@ -18,10 +18,11 @@ use crate::log::delivery::Delivery;
 use crate::log::heir::Encoder;
 use crate::log::keeper::Keeper;
 use crate::log::policy::Policy;
+use crate::log::queue::Queue;
 use crate::log::shared::Shared;
 use crate::log::watermark::Watermark;
 use crate::log::writer::{Writer, WriterParts};
-use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, spooling, tend};
+use crate::log::{AuditLog, Inner, Tasks, spooling, tend};
 use crate::personal::SubjectKeys;
 #[cfg(feature = "objects")]
 use crate::signing::{PublicKey, Signer};
@@ -259,7 +260,7 @@ impl AuditLogBuilder {
             declare(store.as_ref(), is_archived).await?;
         }
         let unarchived_ttl = (!is_archived).then(|| self.config.ttl());
-        let policy = Policy::new(&self.config, is_archived);
+        let policy = Policy::new(&self.config, store.name(), is_archived);
         if self.config.enabled && policy.asks_replicas() {
             // A store without replicas says so at once.
             let (replicas, limit) = (policy.replicas, Duration::from_millis(1));
@@ -279,6 +280,7 @@ impl AuditLogBuilder {
         let (orphaning, orphans) = mpsc::unbounded_channel();
         let parts = WriterParts {
             keys: keys.clone(),
+            key_patience: self.record_timeout,
             clock: Arc::clone(&self.clock),
             mirror: Mirror(self.config.log_level),
             policy,
@@ -288,7 +290,7 @@ impl AuditLogBuilder {
             orphans: orphaning,
         };
         let writer = Writer::new(parts, id);
-        let (queue, jobs) = mpsc::channel(QUEUE_ENTRIES);
+        let (queue, jobs) = Queue::new();
         let log = AuditLog {
             inner: Arc::new(Inner {
                 queue,

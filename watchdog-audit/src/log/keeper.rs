@@ -94,7 +94,7 @@ impl Keeper {
         }
     }
 
-    /// Lets go of what a committed manifest covers, and has the rest looked after.
+    /// Lets go of what a committed manifest covers.
     async fn let_go(&self) -> Result<()> {
         if !self.policy.keeps_until_archived {
             return Ok(());
@@ -105,9 +105,6 @@ impl Keeper {
             return Ok(());
         }
         spool.release(self.delivery.watermark.of(&spool.writer()).await?);
-        if self.shared.unsent.load(Ordering::Relaxed) == 0 {
-            self.shared.doubt.notify_one();
-        }
         Ok(())
     }
 }

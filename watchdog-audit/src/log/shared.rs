@@ -30,10 +30,6 @@ pub(crate) struct Shared {
     pub(crate) is_unreplicated: AtomicBool,
     /// Whether somebody has asked for the end of the log.
     pub(crate) is_shut_down: AtomicBool,
-    /// Tells the writer to take what is queued and end.
-    pub(crate) closing: Notify,
-    /// Asks the writer to see whether the store still has what it acknowledged.
-    pub(crate) doubt: Notify,
     /// Wakes the keeper of the spool.
     pub(crate) keep: Notify,
     /// What a full queue dropped, by category.

@@ -46,6 +46,7 @@ static PARTITIONS: Script =
     Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
 static BARRIER: Script = Script::new("audit.barrier.v1", include_str!("scripts/barrier.lua"));
 static SKIP: Script = Script::new("audit.skip.v1", include_str!("scripts/skip.lua"));
+static TIME: Script = Script::new("audit.time.v1", include_str!("scripts/time.lua"));
 static FORGET: Script = Script::new("audit.forget.v1", include_str!("scripts/forget.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
 
@@ -139,6 +140,14 @@ impl SegmentStore for RedisStore {
 
     async fn ping(&self) -> Result<()> {
         self.redis.ping().await.map_err(storage("redis does not answer"))
+    }
+
+    async fn now(&self, partition: u16) -> Result<u64> {
+        let answer = self.redis.call(&TIME, &[&self.partition_key(partition)], &[]).await;
+        match answer.map_err(storage("redis did not tell its time"))? {
+            Value::Bytes(millis) => decimal(&millis),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn append(

@@ -12,7 +12,7 @@ use crate::manifest::{ArchivedObject, Manifest, TreeHead};
 use crate::progress::{OnProgress, Progress};
 use crate::retention::Keeping;
 use crate::verify::checkpoint::Checkpoints;
-use crate::verify::object::{Checked, Numbers, checked, complete};
+use crate::verify::object::{Checked, Numbers, checked, complete, named};
 use crate::verify::stray::Keys;
 use crate::verify::tree::{Leaves, TreeCheck};
 use crate::verify::{AT_ONCE, Verification, VerifyOptions, Walked, unreadable};
@@ -130,6 +130,7 @@ impl Walk<'_> {
         let object = object.ok_or_else(|| missing(key))?;
         let before = self.walked.links.tree();
         let manifest = self.walked.links.extend(key, &object, self.archive.signer())?;
+        named(key, &manifest)?;
         if let Some(older) = self.walked.covered.by(manifest.segment) {
             self.keys.note_older(manifest.segment, older);
         }
@@ -177,7 +178,7 @@ impl Walk<'_> {
                     }
                     Some(Ok(Found::Unread { is_expired })) => {
                         is_whole = false;
-                        leaves.push(Leaves::Kept(object.entries));
+                        leaves.push(Leaves::Kept(object.entries, object.category));
                         if is_expired {
                             self.report.expired += 1;
                         } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -38,6 +38,12 @@ pub(crate) fn entry(n: u64) -> Entry {
     .with_detail("size", n)
 }
 
+/// A directory in which nobody adopts what another test leaves.
+pub(crate) fn own_directory() -> PathBuf {
+    let own = format!("audit-{}", Uuid::now_v7().simple());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(own)
+}
+
 /// A log that does nothing unless it is asked to.
 pub(crate) async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> AuditLog {
     log_with(AuditConfig::default(), store, bucket).await
@@ -49,9 +55,7 @@ pub(crate) async fn log_with(
     bucket: &Objects,
 ) -> AuditLog {
     if config.spool_directory == AuditConfig::default().spool_directory {
-        // Nobody adopts what another test leaves.
-        let own = format!("audit-{}", Uuid::now_v7().simple());
-        config.spool_directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+        config.spool_directory = own_directory();
     }
     AuditLog::builder()
         .with_config(&config)

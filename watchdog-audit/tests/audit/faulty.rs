@@ -23,6 +23,7 @@ pub(crate) struct Faulty {
     frames_left: AtomicUsize,
     /// Frames of this writer are refused for good.
     refused: RwLock<Option<WriterId>>,
+    appends: AtomicUsize,
 }
 
 impl Faulty {
@@ -36,6 +37,7 @@ impl Faulty {
             panics: AtomicBool::new(false),
             frames_left: AtomicUsize::new(usize::MAX),
             refused: RwLock::default(),
+            appends: AtomicUsize::new(0),
         }
     }
 
@@ -80,6 +82,11 @@ impl Faulty {
         self.panics.store(true, Ordering::SeqCst);
     }
 
+    /// How often it was asked to append.
+    pub(crate) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
+    }
+
     fn up(&self) -> Result<()> {
         if self.is_down.load(Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
     }
@@ -116,12 +123,18 @@ impl SegmentStore for Faulty {
         self.inner().ping().await
     }
 
+    async fn now(&self, partition: u16) -> Result<u64> {
+        self.up()?;
+        self.inner().now(partition).await
+    }
+
     async fn append(
         &self,
         segment: SegmentId,
         frame: &Frame,
         limits: SegmentLimits,
     ) -> Result<Appended> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
         assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
         self.up()?;
         if *self.refused.read().unwrap() == Some(frame.writer()) {

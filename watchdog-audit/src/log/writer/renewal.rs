@@ -186,7 +186,8 @@ impl Writer {
     async fn encode_patiently(&mut self, batch: &mut Batch, entry: Entry) -> Result<Receipt> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.encode(batch, entry.clone()).await {
+            let key = self.key_of(&entry).await;
+            match key.and_then(|key| self.encode(batch, entry.clone(), key.as_ref())) {
                 Err(error) if error.is_retryable() => {
                     self.shared.note_failure(Some(self.clock.now()));
                     telemetry::append_failed(&error);
