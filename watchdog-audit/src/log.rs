@@ -311,6 +311,7 @@ impl Inner {
     pub(crate) fn keeping(&self) -> crate::verify::Keeping {
         crate::verify::Keeping {
             retention: self.retention,
+            glacier_days: self.lifecycle.glacier_days,
             now: self.clock.now(),
             held: Default::default(),
         }

@@ -22,6 +22,7 @@ use crate::hold::{Holds, in_force};
 use crate::log::AuditLog;
 use crate::manifest::ArchivedObject;
 use crate::progress::OnProgress;
+use crate::retention::moves;
 use crate::segment::ManifestRef;
 use crate::signing::PublicKey;
 use crate::store::SegmentStore;
@@ -48,6 +49,9 @@ pub struct Verification {
     pub skipped: u64,
     /// Objects that are gone from the bucket after the retention of their category.
     pub expired: u64,
+    /// Objects that lie in Glacier and were not read; what is in the tree for them was. Restore them
+    /// to have them checked.
+    pub frozen: u64,
     /// Objects that a run which broke off has left behind: no manifest names them.
     pub unreferenced: u64,
     /// Archived entries that were checked.
@@ -88,6 +92,8 @@ struct Walked {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keeping {
     pub(crate) retention: ArchiveRetention,
+    /// After how many days objects move to Glacier, 0 for never.
+    pub(crate) glacier_days: u32,
     pub(crate) now: Timestamp,
     /// Since when a legal hold keeps entries of a category, in the order of `Category::ALL`.
     pub(crate) held: [Option<Timestamp>; Category::ALL.len()],
@@ -103,6 +109,13 @@ impl Keeping {
             // What was due before the hold may have gone before it.
             due < self.now.as_millisecond() && held.is_none_or(|since| due < since.as_millisecond())
         })
+    }
+
+    /// Whether an object may lie in Glacier by the plan.
+    fn may_be_frozen(&self, object: &ArchivedObject) -> bool {
+        let after = jiff::SignedDuration::from_secs(i64::from(self.glacier_days) * 86_400);
+        moves(self.glacier_days, self.retention.days(object.category))
+            && object.recorded.from.checked_add(after).is_ok_and(|due| due <= self.now)
     }
 
     fn held_since(&self, category: Category) -> Option<Timestamp> {
