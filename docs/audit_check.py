@@ -12,7 +12,7 @@ What is checked, and named when it does not fit:
     the entries it states, all of the category and day of its name;
   - no other object stands between them, except under --leftovers: runs that were broken off;
   - the root of each object, and the tree that each manifest states, are the RFC 6962 roots over the
-    lines; the checkpoint states the tree of the last manifest or of the one before it;
+    lines' commitments; the checkpoint states the tree of the last manifest or of the one before it;
   - the numbers of every writer are 1, 2, 3, ... over the whole archive, and in each manifest exactly
     those that it announces;
   - with --log, a file of one resource id a line: each stands in the archive exactly once.
@@ -158,11 +158,11 @@ class Archive:
         ensure(lines.endswith(b"\n"), meta["key"], "does not end a line")
         lines = lines.split(b"\n")[:-1]
         ensure(len(lines) == meta["entries"], meta["key"], "holds another number of entries")
-        tree = Tree()
+        tree, code = Tree(), CATEGORIES[meta["category"]]
         for line in lines:
-            tree.push(line)
-            code = CATEGORIES[meta["category"]]
-            self.tree.push(bytes([1, code]) + hashlib.sha256(line).digest())
+            leaf = bytes([1, code]) + hashlib.sha256(line).digest()
+            tree.push(leaf)
+            self.tree.push(leaf)
         ensure(tree.root() == meta["root"], meta["key"], "has another root")
         self.objects.append(meta["key"])
         return lines

@@ -9,6 +9,7 @@ mod copy;
 mod delivery;
 mod dropped;
 mod guarded;
+mod heir;
 mod keeper;
 mod loss;
 mod policy;
@@ -30,7 +31,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use watchdog_core::Clock;
@@ -48,11 +48,13 @@ use crate::verify::Verification;
 use crate::writer_id::WriterId;
 
 pub use builder::AuditLogBuilder;
+use queue::Queue;
 use shared::Shared;
 pub use sink::AuditHealth;
 pub(crate) use writer::Job;
 
-/// Entries that wait for a batch at most; a caller that finds the queue full waits.
+/// Entries that wait for a batch at most, beside the ends of operations; a caller that finds the
+/// queue full waits.
 pub const QUEUE_ENTRIES: usize = 8192;
 
 /// The audit log of a process.
@@ -64,7 +66,7 @@ pub struct AuditLog {
 }
 
 pub(crate) struct Inner {
-    queue: mpsc::Sender<Job>,
+    queue: Queue,
     shared: Arc<Shared>,
     store: Arc<dyn SegmentStore>,
     keys: Option<Arc<dyn SubjectKeys>>,
@@ -219,7 +221,7 @@ impl AuditLog {
     /// what it held is lost unless a spool has it.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         self.inner.shared.is_shut_down.store(true, Ordering::Relaxed);
-        self.inner.shared.closing.notify_one();
+        self.inner.queue.close();
         let tasks = &self.inner.tasks;
         Tasks::stop(&tasks.tend);
         #[cfg(all(feature = "objects", feature = "postgres"))]
@@ -266,7 +268,7 @@ impl AuditLog {
     /// Whether the task that writes has ended and nobody asked it to.
     pub(crate) fn is_broken(&self) -> bool {
         let is_asked = self.inner.shared.is_shut_down.load(Ordering::Relaxed);
-        self.inner.queue.is_closed() && !is_asked
+        self.inner.queue.is_abandoned() && !is_asked
     }
 }
 
@@ -308,13 +310,9 @@ impl Inner {
     }
 
     #[cfg(feature = "objects")]
-    pub(crate) fn keeping(&self) -> crate::verify::Keeping {
-        crate::verify::Keeping {
-            retention: self.retention,
-            glacier_days: self.lifecycle.glacier_days,
-            now: self.clock.now(),
-            held: Default::default(),
-        }
+    pub(crate) fn keeping(&self, holds: &crate::hold::Holds) -> crate::retention::Keeping {
+        let (retention, lifecycle) = (self.retention, self.lifecycle);
+        crate::retention::Keeping::new(retention, lifecycle, self.clock.now(), holds)
     }
 
     #[cfg(feature = "objects")]

@@ -22,7 +22,7 @@ use crate::writer_id::WriterId;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
 #[cfg(feature = "embedded")]
-pub(crate) use embedded::{failed, off_the_runtime};
+pub(crate) use embedded::{DatabaseFile, failed, off_the_runtime};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]
@@ -37,6 +37,12 @@ pub(crate) use redis::refuse_evicting;
 pub trait SegmentStore: fmt::Debug + Send + Sync {
     /// A name for metrics and errors: `redis`, `embedded`.
     fn name(&self) -> &'static str;
+
+    /// Where the store is, without credentials. A spool that is left behind tells by it whether it
+    /// was for this store; two stores with different entries are to have different ones.
+    fn address(&self) -> String {
+        self.name().to_owned()
+    }
 
     /// How many partitions there are, at least 1. A writer stays in one of them.
     fn partitions(&self) -> u16;
@@ -55,6 +61,14 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     ///
     /// As of a call that it does not answer.
     async fn ping(&self) -> Result<()>;
+
+    /// The time by the clock that the frames of a partition are stored by, in milliseconds since
+    /// 1970.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn now(&self, partition: u16) -> Result<u64>;
 
     /// Appends a frame to the open segment of a partition, in one step: all of it or nothing.
     ///
@@ -104,6 +118,23 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>>;
+
+    /// As [`frames`](Self::frames), as they are stored, whether they are frames or not.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. A store that has only [`frames`](Self::frames) answers
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) as that does: a segment that cannot be read
+    /// then holds up the archive of its partition.
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        let frames = self.frames(segment, after, limit).await?;
+        Ok(frames.into_iter().map(|(id, frame)| (id, frame.encode())).collect())
+    }
 
     /// The gate: lets a sealed segment expire, given the proof that it is archived; a held one it
     /// notes as archived and leaves without a life.

@@ -24,6 +24,7 @@ const ROLLBACKS: &str = "watchdog_audit_rollbacks_total";
 const LOST: &str = "watchdog_audit_lost_entries_total";
 const ARCHIVED: &str = "watchdog_audit_archived_entries_total";
 const ARCHIVED_SEGMENTS: &str = "watchdog_audit_archived_segments_total";
+const UNREADABLE: &str = "watchdog_audit_unreadable_segments_total";
 const VERIFICATIONS: &str = "watchdog_audit_verifications_total";
 const SPOOL_ENTRIES: &str = "watchdog_audit_spool_entries";
 const SPOOL_BYTES: &str = "watchdog_audit_spool_bytes";
@@ -32,6 +33,8 @@ const SPOOL_OLDEST: &str = "watchdog_audit_spool_oldest_seconds";
 const SPOOL_FAILURES: &str = "watchdog_audit_spool_failures_total";
 const SPOOL_POISONED: &str = "watchdog_audit_spool_poisoned_files_total";
 const SPOOL_DAMAGED: &str = "watchdog_audit_spool_damaged_files_total";
+const SPOOL_BLOCKED: &str = "watchdog_audit_spool_blocked";
+const SPOOL_READ: &str = "watchdog_audit_spool_read_bytes_total";
 const SPOOLED: &str = "watchdog_audit_spooled_entries_total";
 const ADOPTED: &str = "watchdog_audit_adopted_entries_total";
 const DROPPED: &str = "watchdog_audit_dropped_entries_total";
@@ -53,6 +56,7 @@ pub(crate) fn describe() {
         describe_counter!(LOST, Unit::Count, "Acknowledged entries the store lost for good.");
         describe_counter!(ARCHIVED, Unit::Count, "Entries in verified archives.");
         describe_counter!(ARCHIVED_SEGMENTS, Unit::Count, "Segments that passed the gate.");
+        describe_counter!(UNREADABLE, Unit::Count, "Segments archived that could not be read.");
         describe_counter!(VERIFICATIONS, Unit::Count, "Verifications, by outcome.");
         describe_gauge!(SPOOL_ENTRIES, Unit::Count, "Entries in the spool of this process.");
         describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the spool of this process.");
@@ -61,6 +65,8 @@ pub(crate) fn describe() {
         describe_counter!(SPOOL_FAILURES, Unit::Count, "Writes that the spool did not take.");
         describe_counter!(SPOOL_POISONED, Unit::Count, "Files of the spool that failed.");
         describe_counter!(SPOOL_DAMAGED, Unit::Count, "Files of adopted spools found damaged.");
+        describe_gauge!(SPOOL_BLOCKED, Unit::Count, "Left spools that cannot be delivered.");
+        describe_counter!(SPOOL_READ, Unit::Bytes, "Bytes of the spool that were read back.");
         describe_counter!(SPOOLED, Unit::Count, "Entries synced to the spool.");
         describe_counter!(ADOPTED, Unit::Count, "Entries of processes that are gone, delivered.");
         describe_counter!(DROPPED, Unit::Count, "Entries a full queue dropped, by category.");
@@ -123,6 +129,14 @@ pub(crate) fn spool_damaged() {
     counter!(SPOOL_DAMAGED).increment(1);
 }
 
+pub(crate) fn spool_blocked(spools: usize) {
+    gauge!(SPOOL_BLOCKED).set(u32::try_from(spools).unwrap_or(u32::MAX));
+}
+
+pub(crate) fn spool_read(bytes: u64) {
+    counter!(SPOOL_READ).increment(bytes);
+}
+
 pub(crate) fn spooled(entries: u64) {
     counter!(SPOOLED).increment(entries);
 }
@@ -172,6 +186,11 @@ pub(crate) fn archived(entries: u64) {
 #[cfg(feature = "objects")]
 pub(crate) fn gated() {
     counter!(ARCHIVED_SEGMENTS).increment(1);
+}
+
+#[cfg(feature = "objects")]
+pub(crate) fn unreadable() {
+    counter!(UNREADABLE).increment(1);
 }
 
 #[cfg(feature = "objects")]

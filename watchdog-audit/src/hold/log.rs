@@ -3,13 +3,14 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 
-use super::{HOLD_RESOURCE, LegalHold, PLACED, RELEASED, objects};
-use crate::error::{ErrorKind, Result};
+use super::{HOLD_RESOURCE, LegalHold, PLACED, RELEASED, erasing, objects};
+use crate::error::Result;
 use crate::log::AuditLog;
 
 impl AuditLog {
     /// Places a legal hold: when this has returned, no segment of the store with an entry it covers
-    /// has a life that ends, and no subject it concerns can be erased.
+    /// has a life that ends, and no subject it concerns can be erased. An erasure that was begun
+    /// before is waited for: it has ended, or has been refused.
     ///
     /// In the store a hold keeps whole segments: neighbours of a covered entry stay as well. A
     /// segment that was archived before may be kept until the next run of the archiver finds that
@@ -24,8 +25,10 @@ impl AuditLog {
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`] without an archive, for an id that was used for another hold, or for
-    /// one outside the rules; [`ErrorKind::TooLarge`] for a reason over 1024 bytes; else as of
-    /// store and bucket. Calling again resumes.
+    /// one outside the rules; [`ErrorKind::TooLarge`] for a reason over 1024 bytes;
+    /// [`ErrorKind::Busy`] when an erasure is under way that does not end within ten seconds, or one
+    /// broke off within the last ten minutes: the hold stands, and whether that erasure came first
+    /// is not known. Else as of store and bucket. Calling again resumes.
     pub async fn hold(&self, hold: LegalHold, by: Actor) -> Result<()> {
         hold.check()?;
         let inner = self.inner();
@@ -37,6 +40,7 @@ impl AuditLog {
             inner.store().announce_holds(partition, change).await?;
         }
         archiver.suspend().await?;
+        erasing::wait(archiver.archive(), now).await?;
         // Else the bucket goes on removing what is held.
         self.tend_lifecycle().await?;
         let category = hold.category.map(Category::as_str);
@@ -86,13 +90,17 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// As of the bucket.
+    /// As of the bucket and of the vault.
     pub async fn holds_of(&self, subject: &Actor) -> Result<Vec<LegalHold>> {
-        match self.holds().await {
-            Ok(holds) => Ok(holds.into_iter().filter(|hold| hold.concerns(subject)).collect()),
-            Err(error) if error.kind() == ErrorKind::Misuse => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let inner = self.inner();
+        let Some(archive) = inner.archive() else { return Ok(Vec::new()) };
+        let handles = match inner.keys() {
+            Some(keys) => keys.handles(subject).await?,
+            None => Vec::new(),
+        };
+        let holds = objects::in_force(archive, inner.keys()).await?.0.into_iter();
+        let concerning = holds.filter(|hold| hold.concerns(subject, &handles));
+        Ok(concerning.map(|hold| hold.terms).collect())
     }
 
     fn hold_entry(&self, by: Actor, action: &str, id: &str) -> Entry {

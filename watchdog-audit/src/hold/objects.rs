@@ -153,7 +153,12 @@ pub(super) async fn place(
             None => return Err(taken(&terms.id)),
         };
         let is_released = archive.read(&release_key(&terms.id)).await?.is_some();
-        return if held.terms == *terms && !is_released { Ok(()) } else { Err(taken(&terms.id)) };
+        let handles = match (&terms.subject, keys) {
+            (Some(subject), Some(keys)) => keys.handles(subject).await?,
+            _ => Vec::new(),
+        };
+        let is_same = held.has(terms, &handles) && !is_released;
+        return if is_same { Ok(()) } else { Err(taken(&terms.id)) };
     }
     let writer = WriterId::random()?;
     let subject = match &terms.subject {

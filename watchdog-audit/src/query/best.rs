@@ -13,7 +13,7 @@ use crate::query::{Filter, Order};
 /// A line that is asked for, and its bytes as they are stored.
 #[derive(Debug)]
 pub(crate) struct Hit {
-    pub(crate) line: Line,
+    pub(crate) line: Line<'static>,
     #[cfg(feature = "objects")]
     pub(crate) bytes: Vec<u8>,
 }
@@ -63,7 +63,7 @@ impl Best {
             let hit = Hit {
                 #[cfg(feature = "objects")]
                 bytes: bytes.to_vec(),
-                line,
+                line: line.into_owned(),
             };
             self.insert(Position::of(&hit.line), hit);
         }

@@ -49,20 +49,16 @@ impl AuditLog {
         let resource = Resource::new("subject", handle);
         let mut operation = self.begin(Category::Security, by, ERASED, resource).await?;
         operation.detail("reason", reason);
-        if let Err(held) = self.refuse_when_held(subject).await {
-            match held.kind() {
-                ErrorKind::Held => operation.deny().await?,
-                _ => operation.fail().await?,
-            };
-            return Err(held);
-        }
-        match keys.erase(subject).await {
+        match self.destroy(keys, subject).await {
             Ok(destroyed) => {
                 operation.detail("keys", destroyed);
                 Ok(Erased { keys: destroyed, receipt: operation.succeed().await? })
             }
             Err(error) => {
-                operation.fail().await?;
+                match error.kind() {
+                    ErrorKind::Held => operation.deny().await?,
+                    _ => operation.fail().await?,
+                };
                 Err(error)
             }
         }
@@ -99,6 +95,37 @@ impl AuditLog {
         }
     }
 
+    /// Destroys the keys of a subject that no legal hold concerns. Whoever places a hold from here
+    /// on waits for the end.
+    #[cfg(feature = "objects")]
+    async fn destroy(&self, keys: &dyn SubjectKeys, subject: &Actor) -> Result<u64> {
+        use crate::hold::{Erasing, WITHIN};
+        let Some(archive) = self.inner().archive() else {
+            // Nobody can place a hold.
+            return keys.erase(subject).await;
+        };
+        let notice = Erasing::begin(archive, self.inner().clock().now()).await?;
+        let erasing = async {
+            self.refuse_when_held(subject).await?;
+            keys.erase(subject).await
+        };
+        let outcome = tokio::time::timeout(WITHIN, erasing).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unavailable, "the vault did not answer the erasure in time"))
+        });
+        match &outcome {
+            // It may go on in the vault.
+            Err(error) if error.is_retryable() => {}
+            _ => notice.over().await,
+        }
+        outcome
+    }
+
+    /// Without an archive nobody can place a hold.
+    #[cfg(not(feature = "objects"))]
+    async fn destroy(&self, keys: &dyn SubjectKeys, subject: &Actor) -> Result<u64> {
+        keys.erase(subject).await
+    }
+
     /// Legal hold goes before erasure.
     #[cfg(feature = "objects")]
     async fn refuse_when_held(&self, subject: &Actor) -> Result<()> {
@@ -111,13 +138,6 @@ impl AuditLog {
             ErrorKind::Held,
             format_args!("the subject cannot be erased under legal hold: {}", ids.join(", ")),
         ))
-    }
-
-    /// Without an archive nobody can place a hold.
-    #[cfg(not(feature = "objects"))]
-    #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-    async fn refuse_when_held(&self, _subject: &Actor) -> Result<()> {
-        Ok(())
     }
 
     pub(crate) fn subject_keys(&self) -> Result<&dyn SubjectKeys> {

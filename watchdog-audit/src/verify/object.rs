@@ -11,7 +11,7 @@ use crate::hex;
 use crate::hold;
 use crate::manifest::{ArchivedObject, Manifest, TimeRange};
 use crate::merkle::Tree;
-use crate::pack::{day, split};
+use crate::pack::{date, split};
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
@@ -32,7 +32,7 @@ pub(super) struct Checked {
 /// whatever removes objects goes by their names.
 pub(super) fn named(key: &str, manifest: &Manifest) -> Result<(), Fault> {
     for object in &manifest.objects {
-        let [from, to] = [object.recorded.from, object.recorded.to].map(day);
+        let [from, to] = [object.recorded.from, object.recorded.to].map(date);
         let wanted = object_key(object.category, &from, manifest.segment, &object.sha256);
         if object.key != wanted || from != to {
             let detail = format!("its object {} has another name than it must have", object.key);
@@ -64,10 +64,11 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
             || (TimeRange::at(recorded), TimeRange::at(occurred)),
             |so_far| (so_far.0.including(recorded), so_far.1.including(occurred)),
         ));
-        held.leaves.push(Commitment::of(line.category, bytes));
-        tree.push(bytes);
+        let leaf = Commitment::of(line.category, bytes);
+        tree.push_hash(leaf.hash());
+        held.leaves.push(leaf);
         if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
-            held.holds.push(line.resource.id.clone());
+            held.holds.push(line.resource.id.into());
         }
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
@@ -95,6 +96,8 @@ pub(super) fn complete(
     mut numbers: Numbers,
     is_whole: bool,
 ) -> Result<(), Fault> {
+    // What could not be read may be missing in the ranges.
+    let is_whole = is_whole && manifest.unreadable.is_none();
     let gap = |writer: &WriterId, due| {
         let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
         Err(Fault::new(FaultKind::SequenceGap, key, detail))

@@ -1,7 +1,7 @@
 //! Erasing a subject: unreadable everywhere at once, and the log still verifies.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -384,6 +384,7 @@ pub(crate) struct Lively {
     pub(crate) calls: AtomicU64,
     fails_from: AtomicU64,
     fail_erase: AtomicU64,
+    hangs: AtomicBool,
 }
 
 impl Lively {
@@ -399,6 +400,7 @@ impl Lively {
             calls: AtomicU64::new(0),
             fails_from: AtomicU64::new(u64::MAX),
             fail_erase: AtomicU64::new(0),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -412,7 +414,15 @@ impl Lively {
         self.fails_from.store(calls.saturating_add(more), Ordering::SeqCst);
     }
 
-    fn vault(&self) -> watchdog_audit::Result<&EmbeddedVault> {
+    /// Whether a call that comes now is ever answered.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::SeqCst);
+    }
+
+    async fn vault(&self) -> watchdog_audit::Result<&EmbeddedVault> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         if call >= self.fails_from.load(Ordering::SeqCst) {
             return Err(unavailable());
@@ -432,7 +442,7 @@ impl KeyVault for Lively {
     }
 
     async fn preflight(&self) -> watchdog_audit::Result<()> {
-        self.vault()?.preflight().await
+        self.vault().await?.preflight().await
     }
 
     async fn create(
@@ -441,14 +451,14 @@ impl KeyVault for Lively {
         label: &str,
         wrapped: &[u8],
     ) -> watchdog_audit::Result<watchdog_audit::WrappedKey> {
-        self.vault()?.create(handle, label, wrapped).await
+        self.vault().await?.create(handle, label, wrapped).await
     }
 
     async fn current(
         &self,
         handle: &watchdog_audit::SubjectHandle,
     ) -> watchdog_audit::Result<Option<watchdog_audit::WrappedKey>> {
-        self.vault()?.current(handle).await
+        self.vault().await?.current(handle).await
     }
 
     async fn replace(
@@ -458,18 +468,18 @@ impl KeyVault for Lively {
         old: &[u8],
         new: &[u8],
     ) -> watchdog_audit::Result<bool> {
-        self.vault()?.replace(handle, label, old, new).await
+        self.vault().await?.replace(handle, label, old, new).await
     }
 
     async fn erase(&self, handle: &watchdog_audit::SubjectHandle) -> watchdog_audit::Result<u64> {
         if self.fail_erase.swap(0, Ordering::SeqCst) > 0 {
             return Err(unavailable());
         }
-        self.vault()?.erase(handle).await
+        self.vault().await?.erase(handle).await
     }
 
     async fn generation(&self) -> watchdog_audit::Result<u64> {
-        self.vault()?.generation().await
+        self.vault().await?.generation().await
     }
 
     async fn list(
@@ -478,6 +488,6 @@ impl KeyVault for Lively {
         limit: usize,
     ) -> watchdog_audit::Result<Vec<(watchdog_audit::SubjectHandle, watchdog_audit::WrappedKey)>>
     {
-        self.vault()?.list(after, limit).await
+        self.vault().await?.list(after, limit).await
     }
 }
