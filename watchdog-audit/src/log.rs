@@ -320,7 +320,8 @@ impl Inner {
 
     #[cfg(feature = "objects")]
     pub(crate) fn keeping(&self, holds: &crate::hold::Holds) -> crate::retention::Keeping {
-        crate::retention::Keeping::new(self.retention, self.clock.now(), holds)
+        let (retention, lifecycle) = (self.retention, self.lifecycle);
+        crate::retention::Keeping::new(retention, lifecycle, self.clock.now(), holds)
     }
 
     #[cfg(feature = "objects")]

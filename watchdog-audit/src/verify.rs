@@ -47,6 +47,9 @@ pub struct Verification {
     pub skipped: u64,
     /// Objects that are gone from the bucket after the retention of their category.
     pub expired: u64,
+    /// Objects that lie in Glacier and were not read; what is in the tree for them was. Restore them
+    /// to have them checked.
+    pub frozen: u64,
     /// Objects that a run which broke off has left behind: no manifest names them.
     pub unreferenced: u64,
     /// Archived entries that were checked.
