@@ -216,7 +216,15 @@ impl<'a> Line<'a> {
 
     /// The bytes of the line, without a newline.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        let bytes = serde_json::to_vec(self).map_err(|error| {
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes the bytes of the line, without a newline, over what is in a buffer.
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.clear();
+        serde_json::to_writer(&mut *bytes, self).map_err(|error| {
             Error::new(ErrorKind::Misuse, "entry is not JSON").with_source(error)
         })?;
         if bytes.len() > MAX_LINE_BYTES {
@@ -225,7 +233,7 @@ impl<'a> Line<'a> {
                 format_args!("entry takes {} bytes, at most {MAX_LINE_BYTES} fit", bytes.len()),
             ));
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Reads a line.

@@ -46,6 +46,12 @@ impl Frame {
         Self { is_restored: false, writer, first, count: 0, span, payload: Vec::new() }
     }
 
+    /// The same with room for so many bytes of lines.
+    pub(crate) fn with_room(mut self, bytes: usize) -> Self {
+        self.payload.reserve_exact(bytes.min(MAX_PAYLOAD_BYTES));
+        self
+    }
+
     /// An empty frame for lines that come back from an archive, whoever wrote them. Its writer and
     /// numbers are those of the restore; it is queried and never archived again.
     pub fn restored(writer: WriterId, first: u64) -> Self {

@@ -88,6 +88,10 @@ pub(crate) struct Writer {
     id: WriterId,
     next: u64,
     recent: Recent,
+    /// Where lines are encoded.
+    line: Vec<u8>,
+    /// Bytes of the last frame's lines.
+    room: usize,
     /// The store has every entry of this id up to here.
     stored: u64,
     /// The spool had every entry of this id up to here that the store has not, and is synced.
@@ -147,6 +151,8 @@ impl Writer {
             id,
             next: 1,
             recent: Recent::default(),
+            line: Vec::new(),
+            room: 0,
             stored: 0,
             spooled: 0,
             released: 0,
@@ -163,7 +169,7 @@ impl Writer {
         loop {
             if let Some(lost) = self.superseded.take() {
                 self.begin_anew(Vec::new(), lost).await;
-                self.bring_all(Vec::new()).await;
+                self.bring_all(Vec::new(), None).await;
             }
             if is_over && self.asking.is_empty() && !self.has_backlog() && self.may_leave().await {
                 break;
@@ -213,16 +219,20 @@ impl Writer {
             }
         }
         telemetry::queue_depth(queue.len());
-        self.bring_all(waiters).await;
+        self.bring_all(waiters, Some(queue)).await;
         self.declare_dropped().await;
     }
 
     /// Brings every remembered frame to where it counts, and answers those who wait.
-    async fn bring_all(&mut self, waiters: Vec<Waiter>) {
+    async fn bring_all(
+        &mut self,
+        waiters: Vec<Waiter>,
+        queue: Option<&mut UnboundedReceiver<Job>>,
+    ) {
         if self.is_spooling() {
             self.bring_to_spool(waiters).await;
         } else {
-            self.bring_to_store(waiters).await;
+            self.bring_to_store(waiters, queue).await;
         }
     }
 
@@ -241,11 +251,14 @@ impl Writer {
         }
         let mut waiters = Vec::new();
         self.remember(batch, &mut waiters);
-        self.bring_all(waiters).await;
+        self.bring_all(waiters, None).await;
     }
 
     fn batch(&self) -> Batch {
-        Batch { frame: Frame::new(self.id, self.next), waiters: Vec::new() }
+        // The next frame is likely to be about as long as the last one.
+        let room = self.room + self.room / 8;
+        let frame = Frame::new(self.id, self.next).with_room(room);
+        Batch { frame, waiters: Vec::with_capacity(room / 512) }
     }
 
     /// Whether entries go to the spool before they go to the store.
@@ -259,9 +272,10 @@ impl Writer {
     }
 
     /// Keeps a batch to be sent.
-    fn remember(&self, batch: Batch, waiters: &mut Vec<Waiter>) {
+    fn remember(&mut self, batch: Batch, waiters: &mut Vec<Waiter>) {
         // A batch whose entries were all refused or repeated has nothing to bring.
         if batch.frame.count() > 0 {
+            self.room = batch.frame.payload_bytes();
             self.sources.memory().push(Arc::new(batch.frame));
         }
         waiters.extend(batch.waiters);
@@ -313,7 +327,8 @@ impl Writer {
             }
             None => Line::plain(place, entry),
         };
-        batch.frame.push(&line.encode()?, recorded_at.as_millisecond())?;
+        line.encode_into(&mut self.line)?;
+        batch.frame.push(&self.line, recorded_at.as_millisecond())?;
         self.next += 1;
         let partition = self.delivery.partition();
         Ok(Receipt { writer: self.id, sequence: place.sequence, partition })
@@ -327,15 +342,17 @@ impl Writer {
         }
     }
 
-    /// Every entry so far is as durable as was asked for: tells those who wait.
-    fn acknowledge(&mut self, waiters: Vec<Waiter>) {
-        self.acknowledged = self.next - 1;
-        for waiter in waiters {
+    /// Every entry up to `last` is as durable as was asked for: tells those who wait.
+    fn acknowledge(&mut self, waiters: &mut Vec<Waiter>, last: u64) {
+        self.acknowledged = self.acknowledged.max(last);
+        for waiter in waiters.extract_if(.., |waiter| waiter.receipt.sequence <= last) {
             self.answer(waiter.ack, Ok(waiter.receipt));
         }
-        for (ack, receipt) in std::mem::take(&mut self.repeats) {
+        let mut repeats = std::mem::take(&mut self.repeats);
+        for (ack, receipt) in repeats.extract_if(.., |(_, receipt)| receipt.sequence <= last) {
             self.answer(ack, Ok(receipt));
         }
+        self.repeats = repeats;
     }
 
     /// The entries are kept and not yet as durable as was asked for: tells those who wait.

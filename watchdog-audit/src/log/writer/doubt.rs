@@ -59,7 +59,7 @@ impl Writer {
         }
         self.offered = Instant::now();
         if self.superseded.is_none() && self.stored + 1 < self.next {
-            self.bring_all(Vec::new()).await;
+            self.bring_all(Vec::new(), None).await;
         }
         true
     }

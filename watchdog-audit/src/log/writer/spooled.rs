@@ -66,7 +66,7 @@ impl Writer {
             pause = (pause * 2).min(LONGEST_PAUSE);
             self.drain_until(tokio::time::sleep_until(resume_at)).await;
         }
-        self.bring_to_store(waiters).await;
+        self.bring_to_store(waiters, None).await;
     }
 
     /// Syncs what is in memory alone, in orders of which each fits into a quota that others fill.
@@ -107,11 +107,11 @@ impl Writer {
     }
 
     /// Every entry so far is synced.
-    pub(super) fn counts_in_spool(&mut self, waiters: Vec<Waiter>) {
+    pub(super) fn counts_in_spool(&mut self, mut waiters: Vec<Waiter>) {
         self.sources.memory().kept_elsewhere(self.spooled);
         self.tell_unsent();
         if self.policy.spool_acknowledges() {
-            self.acknowledge(waiters);
+            self.acknowledge(&mut waiters, self.next - 1);
         } else {
             self.keep_waiting(waiters, "the spool has the entry, and no replica has it yet");
         }
