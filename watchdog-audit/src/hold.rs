@@ -79,11 +79,6 @@ impl LegalHold {
         }
         Ok(())
     }
-
-    /// Whether the hold may cover entries of a subject, so that its keys must stay.
-    pub(crate) fn concerns(&self, subject: &Actor) -> bool {
-        self.subject.as_ref().is_none_or(|held| held == subject)
-    }
 }
 
 /// A hold in force, with the handles its subject stands under.
@@ -99,6 +94,20 @@ pub(crate) struct Hold {
 pub(crate) type Categories = [Category];
 
 impl Hold {
+    /// Whether the keys of a subject must stay: it may cover entries of the subject.
+    pub(crate) fn concerns(&self, subject: &Actor, handles: &[SubjectHandle]) -> bool {
+        let Some(held) = &self.terms.subject else { return true };
+        let is_named = if held.id.is_empty() { held.kind == subject.kind } else { held == subject };
+        is_named || handles.iter().any(|handle| self.handles.contains(handle))
+    }
+
+    /// Whether the key under a handle must stay. Who is held is unknown when its id is: anybody may
+    /// be, since pseudonyms may have changed with the keys that were lost.
+    pub(crate) fn keeps(&self, handle: &SubjectHandle) -> bool {
+        let subject = self.terms.subject.as_ref();
+        subject.is_none_or(|held| held.id.is_empty()) || self.handles.contains(handle)
+    }
+
     /// Whether it covers the entry of a line.
     fn covers(&self, line: &Line) -> bool {
         self.terms.category.is_none_or(|category| category == line.category)

@@ -80,9 +80,25 @@ fn a_hold_concerns_the_categories_and_subjects_it_may_cover() {
     assert!(access.concern(Category::Access) && !access.concern(Category::Database));
     let alice = holds([hold().with_subject(Actor::user("alice"))]);
     assert!(alice.concern(Category::Database), "her entries may be anywhere");
-    assert!(alice.0[0].terms.concerns(&Actor::user("alice")));
-    assert!(!alice.0[0].terms.concerns(&Actor::user("bob")));
-    assert!(access.0[0].terms.concerns(&Actor::user("bob")), "bob may have entries in it");
+    assert!(alice.0[0].concerns(&Actor::user("alice"), &[]));
+    assert!(!alice.0[0].concerns(&Actor::user("bob"), &[]));
+    assert!(access.0[0].concerns(&Actor::user("bob"), &[]), "bob may have entries in it");
+}
+
+#[test]
+fn a_hold_whose_subject_cannot_be_read_keeps_everybody_of_its_kind() {
+    let [one, other] = [1, 2].map(|byte| SubjectHandle::from_bytes(&[byte; 16]));
+    let mut holds = holds([hold().with_subject(Actor::user("alice"))]);
+    let hold = &mut holds.0[0];
+    hold.handles.push(one.clone());
+    assert!(hold.keeps(&one) && !hold.keeps(&other));
+    assert!(hold.concerns(&Actor::user("renamed"), std::slice::from_ref(&one)), "by pseudonym");
+    hold.terms.subject = Some(Actor::user(""));
+    assert!(hold.keeps(&one) && hold.keeps(&other));
+    assert!(hold.concerns(&Actor::user("bob"), &[]));
+    assert!(!hold.concerns(&Actor::service("bob"), &[]));
+    hold.terms.subject = None;
+    assert!(hold.keeps(&other), "everybody");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use watchdog_core::audit::Outcome;
 
 use crate::archive::opened;
 use crate::chain::{Fault, FaultKind};
@@ -46,7 +47,9 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         zone.push(&line);
         held.leaves.push(Commitment::of(line.category, bytes));
         tree.push(bytes);
-        if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
+        // One that was not seen to its end may have placed nothing.
+        let is_placed = line.action == hold::PLACED && line.outcome == Outcome::Success;
+        if is_placed && line.resource.kind == hold::HOLD_RESOURCE {
             held.holds.push(line.resource.id.clone());
         }
     }

@@ -384,6 +384,8 @@ pub(crate) struct Lively {
     pub(crate) calls: AtomicU64,
     fails_from: AtomicU64,
     fail_erase: AtomicU64,
+    /// An erasure is done, and nobody hears of it.
+    pub(crate) hang_erase: AtomicU64,
 }
 
 impl Lively {
@@ -392,17 +394,18 @@ impl Lively {
         Self::new_switching(vault.clone(), vault)
     }
 
-    fn new_switching(one: Arc<EmbeddedVault>, other: Arc<EmbeddedVault>) -> Self {
+    pub(crate) fn new_switching(one: Arc<EmbeddedVault>, other: Arc<EmbeddedVault>) -> Self {
         Self {
             vaults: [one, other],
             index: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             fails_from: AtomicU64::new(u64::MAX),
             fail_erase: AtomicU64::new(0),
+            hang_erase: AtomicU64::new(0),
         }
     }
 
-    fn switch(&self) {
+    pub(crate) fn switch(&self) {
         self.index.store(1, Ordering::SeqCst);
     }
 
@@ -465,7 +468,11 @@ impl KeyVault for Lively {
         if self.fail_erase.swap(0, Ordering::SeqCst) > 0 {
             return Err(unavailable());
         }
-        self.vault()?.erase(handle).await
+        let destroyed = self.vault()?.erase(handle).await;
+        if self.hang_erase.swap(0, Ordering::SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
+        destroyed
     }
 
     async fn generation(&self) -> watchdog_audit::Result<u64> {

@@ -10,6 +10,7 @@ mod conformance;
 mod copy;
 mod crash;
 mod erase;
+mod erasure;
 mod export;
 mod faulty;
 mod guarded;
