@@ -58,7 +58,10 @@ impl AuditLog {
         let place = self.begin(Category::Security, by.clone(), ERASED, resource.clone());
         let mut operation = place.await?;
         operation.detail("reason", reason);
-        match self.destroyed(subject, by, resource).await {
+        let now = self.inner().clock().now();
+        let begun = Entry::new(Uuid::now_v7(), now, Category::Security, by, BEGUN, resource)
+            .with_detail("reason", reason);
+        match self.destroyed(subject, begun).await {
             Ok(destroyed) => {
                 operation.detail("keys", destroyed);
                 Ok(Erased { keys: destroyed, receipt: operation.succeed().await? })
@@ -73,13 +76,13 @@ impl AuditLog {
         }
     }
 
-    async fn destroyed(&self, subject: &Actor, by: Actor, resource: Resource) -> Result<u64> {
+    async fn destroyed(&self, subject: &Actor, begun: Entry) -> Result<u64> {
         self.refuse_when_held(subject).await?;
-        let now = self.inner().clock().now();
-        let begun = Entry::new(Uuid::now_v7(), now, Category::Security, by, BEGUN, resource);
         // What was taken before this entry is sealed before it, under the key that goes.
         if self.inner().is_enabled() {
             self.record_or(begun, OnFull::Wait).await?;
+            // That may have taken a while.
+            self.refuse_when_held(subject).await?;
         }
         self.subject_keys()?.erase(subject).await
     }

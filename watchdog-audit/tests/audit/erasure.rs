@@ -52,12 +52,12 @@ async fn an_erasure_whose_process_was_killed_is_done_again_after_a_restore() {
     let log = log_over(Arc::clone(&store), lively.clone(), &bucket).await;
     record(&log, 0..4).await;
     let copy = backup(&vault, 100).await;
+    let stood = vault.list(None, 100).await.unwrap().len();
     lively.hang_erase.store(1, Ordering::SeqCst);
     let erasure = tokio::spawn({
         let log = log.clone();
         async move { log.erase(&alice(), officer(), "request 7").await }
     });
-    let stood = vault.list(None, 100).await.unwrap().len();
     eventually("her key is gone", Duration::from_secs(5), async || {
         vault.list(None, 100).await.unwrap().len() < stood
     })
