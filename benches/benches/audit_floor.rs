@@ -2,13 +2,16 @@
 //!
 //! `cargo bench --bench audit_floor` prints one line for each; without `--bench` (as `cargo test`
 //! runs it) everything happens once, with little. With `WD_TEST_LONG=1` the query runs over ten
-//! million entries.
+//! million entries. A name after `--` runs that one alone: `caller`, `appends`, `idle`, `memory`,
+//! `archiver`, `sealing`, `query`.
 #![expect(clippy::unwrap_used, reason = "a bench states what it expects")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -18,7 +21,8 @@ use tokio::runtime::Builder;
 use uuid::Uuid;
 use watchdog_audit::segment::SegmentId;
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, MirrorLevel, Query, RedisStore, SegmentStore,
+    AuditConfig, AuditLog, EmbeddedStore, MirrorLevel, Moment, Query, RedisStore, SegmentStore,
+    Step,
 };
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 use watchdog_core::{RootKeys, Timestamp};
@@ -266,14 +270,18 @@ fn greatest_memory() -> u64 {
     kibibytes.unwrap_or(0) / 1024
 }
 
-/// The archiver beside reading, zstd at level 3 and SHA-256 of the same bytes.
+/// The archiver beside reading, zstd at level 3 and SHA-256 of the same bytes; into memory, as the
+/// floor stores nothing, and onto the disk, where every object is synced.
 async fn archiver(server: &RedisServer, scale: Scale) {
-    for times in [1, 4] {
+    for (times, is_disk) in [(1, false), (4, false), (4, true)] {
         let count = scale.of(100_000, 320) * times;
-        let redis = connect(server, &format!("archive{times}")).await;
+        let redis = connect(server, &format!("archive{times}{is_disk}")).await;
         let store: Arc<dyn SegmentStore> = Arc::new(RedisStore::new(redis.clone(), 1));
         let directory = tempfile::tempdir().unwrap();
-        let bucket = Objects::local(directory.path()).unwrap();
+        let bucket = match is_disk {
+            true => Objects::local(directory.path()).unwrap(),
+            false => Objects::memory(),
+        };
         let log = log(Arc::clone(&store), &bucket, false).await;
         record(&log, count).await;
         let open = store.partition(0).await.unwrap().open;
@@ -298,15 +306,20 @@ async fn archiver(server: &RedisServer, scale: Scale) {
             packed += content.len() as u64;
         }
         let floor = begun.elapsed();
+        let steps = Mutex::new(Steps::default());
         let begun = Instant::now();
-        let archived = log.seal_and_archive().await.unwrap();
+        let archiver = log.archiver().unwrap();
+        let tell = |step: &Step, moment: Moment| steps.lock().unwrap().tell(step, moment);
+        let archived = archiver.run_observed(&tell).await.unwrap();
         let ours = begun.elapsed();
         assert_eq!(archived.entries, count);
+        println!("  {}", steps.into_inner().unwrap().told(ours));
         let objects = stored(&bucket).await;
         println!(
-            "archiver, {count} entries, {} MB: floor {:.0}/s; {:.0}/s, ratio {:.2} (goal 0.6); most \
+            "archiver, {count} entries, {} MB, into {}: floor {:.0}/s; {:.0}/s, ratio {:.2} (goal 0.6); most \
              memory so far {} MiB; archive {objects} bytes, plain zstd {packed}, ratio {:.3} (goal 1.1)",
             plain / 1_000_000,
+            if is_disk { "files" } else { "memory" },
             rate(count, floor),
             rate(count, ours),
             floor.as_secs_f64() / ours.as_secs_f64(),
@@ -314,6 +327,40 @@ async fn archiver(server: &RedisServer, scale: Scale) {
             rate(objects, floor) / rate(packed, floor),
         );
         server.command(&["FLUSHALL"]);
+    }
+}
+
+/// How long the archiver was in which step.
+#[derive(Default)]
+struct Steps {
+    begun: Option<Instant>,
+    took: BTreeMap<&'static str, Duration>,
+}
+
+impl Steps {
+    fn tell(&mut self, step: &Step, moment: Moment) -> ControlFlow<()> {
+        let name = match step {
+            Step::Pack(_) => "packing",
+            Step::Object(_) => "objects",
+            Step::Manifest(_) => "manifests",
+            Step::Tiles(_) => "tiles",
+            Step::Checkpoint(_) => "checkpoints",
+            Step::Gate(_) => "gate",
+            _ => "else",
+        };
+        match (moment, self.begun.take()) {
+            (Moment::Before, _) => self.begun = Some(Instant::now()),
+            (Moment::After, Some(begun)) => *self.took.entry(name).or_default() += begun.elapsed(),
+            (Moment::After, None) => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn told(&self, whole: Duration) -> String {
+        let known: Duration = self.took.values().sum();
+        let steps = self.took.iter().map(|(name, took)| format!("{name} {} ms", took.as_millis()));
+        let steps = steps.collect::<Vec<_>>().join(", ");
+        format!("{steps}, between them {} ms", whole.saturating_sub(known).as_millis())
     }
 }
 
@@ -398,19 +445,40 @@ async fn query(scale: Scale, is_long: bool) {
     println!("query of one actor in one hour over {count} entries: {best:?}, {told} (goal 1 s)");
 }
 
+/// Whether a measurement is asked for: all are, unless some are named.
+fn is_asked(name: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let Some(first) = named.next() else { return true };
+    first == name || named.any(|argument| argument == name)
+}
+
 fn main() {
     let (scale, is_long) = Scale::new();
-    caller(scale);
+    if is_asked("caller") {
+        caller(scale);
+    }
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         if watchdog_storage::testing::redis::is_available() {
             let server = RedisServer::start();
-            appends(&server, scale).await;
-            idle(&server, scale).await;
-            memory(&server, scale).await;
-            archiver(&server, scale).await;
+            if is_asked("appends") {
+                appends(&server, scale).await;
+            }
+            if is_asked("idle") {
+                idle(&server, scale).await;
+            }
+            if is_asked("memory") {
+                memory(&server, scale).await;
+            }
+            if is_asked("archiver") {
+                archiver(&server, scale).await;
+            }
         }
-        sealing(scale).await;
-        query(scale, is_long).await;
+        if is_asked("sealing") {
+            sealing(scale).await;
+        }
+        if is_asked("query") {
+            query(scale, is_long).await;
+        }
     });
 }

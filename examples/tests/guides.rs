@@ -1,6 +1,10 @@
 //! The guides keep their word: their links lead somewhere, and the tests they name exist.
 #![expect(clippy::unwrap_used, reason = "a test states what it expects")]
 
+mod guides {
+    pub(super) mod texts;
+}
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,6 +113,35 @@ fn every_attack_has_its_tests_where_the_guide_says() {
         // The process that another test kills.
         assert!(!is_attack || name == "t14_child" || named.contains(name), "{name} has no row");
     }
+}
+
+/// What the guide of the audit log shares with the docs of the crate is written once, there. Run
+/// with `WD_UPDATE=1` to bring it over.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a switch of the test, not of the product")]
+fn the_guide_of_the_audit_log_says_what_the_crate_says() {
+    let path = root().join("docs/audit.md");
+    let found = fs::read_to_string(&path).unwrap();
+    let whole = guides::texts::filled(&found, &root());
+    if found != whole && std::env::var_os("WD_UPDATE").is_some() {
+        return fs::write(&path, whole).unwrap();
+    }
+    let differs = found.lines().zip(whole.lines()).find(|(there, due)| there != due);
+    assert!(found == whole, "run this with WD_UPDATE=1; the first difference: {differs:?}");
+}
+
+#[test]
+fn metrics_of_the_guide_of_the_audit_log_exist() {
+    let guide = fs::read_to_string(root().join("docs/audit.md")).unwrap();
+    let mut sources = String::new();
+    gather(&root().join("watchdog-audit/src"), &mut sources);
+    let names =
+        guide.split('`').skip(1).step_by(2).filter(|name| name.starts_with("watchdog_audit_"));
+    let names: BTreeSet<_> = names.map(|name| name.split('{').next().unwrap()).collect();
+    assert!(names.len() > 8, "{names:?}");
+    let missing: Vec<_> =
+        names.iter().filter(|name| !sources.contains(&format!("\"{name}\""))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// The names in the last column of a table.

@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use tokio::sync::Mutex;
 use watchdog_core::audit::Category;
 use watchdog_storage::objects::{Budget, Objects, Put};
@@ -22,6 +24,8 @@ const OBJECTS: &str = "audit/v1/category=";
 const MANIFESTS: &str = "audit/v1/manifest/";
 const EPOCHS: &str = "audit/v1/epoch/";
 const PAGE: usize = 1000;
+/// Manifests that are read at once; one after the other joins the chain.
+const MANIFESTS_AT_ONCE: usize = 8;
 
 /// Most bytes the lines of one object take. A segment of the greatest size, 64 MiB, and one frame
 /// more stay below it; anything that announces more is not ours.
@@ -43,6 +47,8 @@ pub(crate) struct Archive {
     chain: Mutex<Arc<Chain>>,
     /// The edge of the tree after the manifest with this number, whose tiles are written.
     edge: Mutex<(u64, Tiling)>,
+    /// Segments the chain says could not be read whole.
+    unreadable: AtomicU64,
 }
 
 /// The key of a manifest.
@@ -75,6 +81,14 @@ pub(crate) fn object_key(
     )
 }
 
+/// The key of an object with frames of a segment that could not be read; it carries the content's
+/// hash.
+pub(crate) fn unreadable_key(segment: SegmentId, sha256: &str) -> String {
+    let hash = sha256.get(..16).unwrap_or(sha256);
+    let SegmentId { partition, number } = segment;
+    format!("{PREFIX}/unreadable/p={partition:05}/seg={number:020}.{hash}.frames.zst")
+}
+
 /// The segment in a key that [`object_key`] makes, and the key up to the hash.
 pub(crate) fn segment_in(key: &str) -> Option<(SegmentId, &str)> {
     let (place, name) = key.rsplit_once('/')?;
@@ -92,7 +106,13 @@ impl Archive {
     pub(crate) fn new(bucket: Objects, signer: Signer) -> Self {
         // Nobody waits for the archive: it may try longer.
         let bucket = bucket.with_budget(Budget::Background).with_max_size(MAX_OBJECT_BYTES);
-        Self { bucket, signer, chain: Mutex::default(), edge: Mutex::default() }
+        Self {
+            bucket,
+            signer,
+            chain: Mutex::default(),
+            edge: Mutex::default(),
+            unreadable: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn signer(&self) -> &Signer {
@@ -108,12 +128,19 @@ impl Archive {
 
     async fn refresh(&self, chain: &mut Arc<Chain>) -> Result<()> {
         let after = chain.head().map(|head| manifest_key(head.number));
-        for key in self.keys(MANIFESTS, after).await? {
-            let object = self.manifest(&key).await?.ok_or_else(|| {
+        let keys = self.keys(MANIFESTS, after).await?;
+        let reads = keys.into_iter().map(|key| async move {
+            let object = self.manifest(&key).await;
+            (key, object)
+        });
+        let mut reads = stream::iter(reads).buffered(MANIFESTS_AT_ONCE);
+        while let Some((key, object)) = reads.next().await {
+            let object = object?.ok_or_else(|| {
                 Error::corrupt(format_args!("manifest {key} is listed and not there"))
             })?;
             Arc::make_mut(chain).extend(&key, &object, &self.signer).map_err(unsound)?;
         }
+        self.unreadable.store(chain.unreadable(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -124,12 +151,18 @@ impl Archive {
         Ok(chain.high_water(writer))
     }
 
+    /// Segments that could not be read whole, as far as this process has seen the chain.
+    pub(crate) fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+
     /// Adds a manifest this process has committed.
     pub(crate) async fn committed(&self, key: &str, object: &[u8]) -> Result<()> {
         let mut chain = self.chain.lock().await;
         // A query may have read it in the meantime.
         if number_in(key) == Some(chain.next()) {
             Arc::make_mut(&mut chain).extend(key, object, &self.signer).map_err(unsound)?;
+            self.unreadable.store(chain.unreadable(), Ordering::Relaxed);
         }
         Ok(())
     }

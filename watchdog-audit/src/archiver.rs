@@ -5,6 +5,8 @@
 //! gate of the store refuses a token older than the newest. Killed at any point, the next run
 //! finds the same segments and writes the same objects, or finds them done.
 
+mod contents;
+mod epoch;
 mod holds;
 
 use std::collections::HashMap;
@@ -12,7 +14,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use watchdog_core::Clock;
@@ -20,19 +21,19 @@ use watchdog_core::Clock;
 use crate::archive::{Archive, manifest_key};
 use crate::chain::Chain;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Frame;
-use crate::manifest::{MANIFEST_FORMAT, Manifest};
-use crate::pack::{PackedSegment, pack_segment};
+use crate::manifest::{MANIFEST_FORMAT, Manifest, Unreadable};
+use crate::pack::PackedSegment;
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
 use crate::segment::{
-    ArchiveProof, FrameId, Gate, ManifestRef, Partition, SegmentId, SegmentLimits, Totals,
+    ArchiveProof, Gate, ManifestRef, Partition, SegmentId, SegmentLimits, Totals,
 };
 use crate::signed;
 use crate::store::SegmentStore;
 use crate::telemetry;
 use crate::tlog::Tiling;
 use crate::writer_id::WriterId;
+use contents::{Contents, blocking};
 use holds::{Examined, Watch};
 
 /// How long the right to archive lasts without being renewed.
@@ -51,8 +52,8 @@ pub enum Step {
     Epoch,
     /// A segment is sealed.
     Seal(SegmentId),
-    /// A sealed segment is read.
-    Read(SegmentId),
+    /// A sealed segment, which was read, is sorted, compressed and hashed.
+    Pack(SegmentId),
     /// An object is written and read back.
     Object(String),
     /// A manifest is committed.
@@ -86,6 +87,8 @@ pub struct Archived {
     pub entries: u64,
     /// Objects that were written.
     pub objects: u64,
+    /// Segments of which something could not be read: it was archived as it is.
+    pub unreadable: u64,
 }
 
 /// Moves sealed segments into the archive.
@@ -227,72 +230,6 @@ impl Archiver {
         self.store.sweep().await?;
         failed.map_or(Ok(run.archived), Err)
     }
-
-    /// Asks the bucket once whether it honours create-only, and publishes the signing key.
-    async fn probe(&self, state: &mut State) -> Result<()> {
-        if state.is_probed {
-            return Ok(());
-        }
-        if !self.archive.is_create_only().await? {
-            tracing::warn!(
-                "the bucket overwrites objects that are to be created once: two archivers are kept \
-                 apart by the fencing token in the store alone"
-            );
-        }
-        self.archive.publish_key().await?;
-        state.is_probed = true;
-        Ok(())
-    }
-
-    /// The fencing token: an epoch that is this archiver's own and the newest.
-    async fn token(
-        &self,
-        state: &mut State,
-        chain: &Chain,
-        observer: &Observer<'_>,
-    ) -> Result<u64> {
-        #[derive(Serialize)]
-        struct Epoch<'a> {
-            format: &'static str,
-            number: u64,
-            holder: &'a str,
-            begun_at: watchdog_core::Timestamp,
-        }
-        let known = state.epoch.unwrap_or(0).max(chain.epoch());
-        let newest = self.archive.newest_epoch(known).await?;
-        if let Some(own) = state.epoch
-            && own == newest
-        {
-            // A replica that was promoted without the fence would let segments expire.
-            self.raise_fences(own).await?;
-            return Ok(own);
-        }
-        let number = newest
-            .checked_add(1)
-            .ok_or_else(|| Error::corrupt("the bucket holds the last epoch there can be"))?;
-        told(observer, &Step::Epoch, Moment::Before)?;
-        let epoch = Epoch {
-            format: "watchdog-audit-epoch/v1",
-            number,
-            holder: &self.holder,
-            begun_at: self.clock.now(),
-        };
-        let content = serde_json::to_vec(&epoch).map_err(|error| {
-            Error::new(ErrorKind::Misuse, "epoch is not JSON").with_source(error)
-        })?;
-        self.archive.create_epoch(number, content.into()).await?;
-        told(observer, &Step::Epoch, Moment::After)?;
-        self.raise_fences(number).await?;
-        state.epoch = Some(number);
-        Ok(number)
-    }
-
-    async fn raise_fences(&self, token: u64) -> Result<()> {
-        for partition in 0..self.store.partitions() {
-            self.store.raise_fence(partition, token).await?;
-        }
-        Ok(())
-    }
 }
 
 impl Run<'_> {
@@ -305,9 +242,26 @@ impl Run<'_> {
             store.seal(segment, None).await?;
             self.tell(&Step::Seal(segment), Moment::After)?;
         }
-        for (number, totals) in store.sealed(partition).await? {
-            self.segment(SegmentId { partition, number }, totals, held.unarchived).await?;
-            store.lease(&self.archiver.holder, LEASE).await?;
+        let archiver = self.archiver;
+        let sealed = store.sealed(partition).await?.into_iter();
+        let mut sealed =
+            sealed.map(|(number, totals)| (SegmentId { partition, number }, totals)).peekable();
+        let mut ahead = None;
+        while let Some((segment, totals)) = sealed.next() {
+            let read = match ahead.take() {
+                Some(read) => read,
+                None => archiver.read(segment, totals).await,
+            };
+            // While one is written the next is read: never more than two are in memory.
+            let next = async {
+                let (segment, totals) = *sealed.peek()?;
+                Some(archiver.read(segment, totals).await)
+            };
+            let written = self.segment((segment, totals), read, held.unarchived);
+            let (written, next) = tokio::join!(written, next);
+            written?;
+            ahead = next;
+            store.lease(&archiver.holder, LEASE).await?;
         }
         Ok(())
     }
@@ -324,21 +278,32 @@ impl Run<'_> {
         held.is_due(limits, now) || seen.1.elapsed() >= limits.max_age
     }
 
-    async fn segment(&mut self, segment: SegmentId, totals: Totals, unarchived: u64) -> Result<()> {
-        self.tell(&Step::Read(segment), Moment::Before)?;
-        let (frames, last) = self.read(segment, totals).await?;
-        self.tell(&Step::Read(segment), Moment::After)?;
+    async fn segment(
+        &mut self,
+        (segment, totals): (SegmentId, Totals),
+        read: Result<Contents>,
+        unarchived: u64,
+    ) -> Result<()> {
         let archive = &self.archiver.archive;
         let chain = archive.refreshed().await?;
         // What the chain says counts: an empty replica that was promoted knows nothing of it.
         let unarchived = chain.unarchived(segment.partition).unwrap_or(unarchived);
-        let packed = pack_segment(segment, unarchived > 0, &frames, &chain)?;
+        self.tell(&Step::Pack(segment), Moment::Before)?;
+        let (contents, packed) =
+            self.packed((segment, totals), read, unarchived > 0, &chain).await?;
+        self.tell(&Step::Pack(segment), Moment::After)?;
         let manifest = match chain.covering(segment) {
-            Some(manifest) if packed.entries == 0 => manifest,
-            _ => self.commit((segment, unarchived), totals, packed, &chain).await?,
+            Some(manifest) if packed.entries == 0 && contents.is_named(&chain, &manifest) => {
+                manifest
+            }
+            _ => {
+                let unreadable = contents.unreadable.clone();
+                let found = (segment, unarchived, unreadable);
+                self.commit(found, totals, packed, &chain).await?
+            }
         };
         self.tell(&Step::Gate(segment), Moment::Before)?;
-        self.gate(segment, totals, (&frames, last), manifest).await?;
+        self.gate(segment, totals, &contents, manifest).await?;
         self.tell(&Step::Gate(segment), Moment::After)
     }
 
@@ -347,19 +312,20 @@ impl Run<'_> {
         &mut self,
         segment: SegmentId,
         totals: Totals,
-        (frames, last): (&[Frame], Option<FrameId>),
+        contents: &Contents,
         manifest: ManifestRef,
     ) -> Result<()> {
         for _ in 0..MAX_GATE_TRIES {
             let proof = ArchiveProof {
                 entries: totals.entries,
-                frames: frames.len() as u64,
-                last,
+                frames: contents.count,
+                missing: contents.missing(),
+                last: contents.last,
                 token: self.token,
                 manifest: manifest.clone(),
                 ttl: self.archiver.ttl,
                 holds: self.watch.change(segment.partition),
-                is_held: self.watch.holds.cover(frames),
+                is_held: self.is_held(contents).await?,
             };
             match self.archiver.store.mark_archived(segment, &proof).await? {
                 gate @ (Gate::Archived { .. } | Gate::Held) => {
@@ -383,38 +349,19 @@ impl Run<'_> {
         Err(Error::new(ErrorKind::Busy, "the legal holds change all the time"))
     }
 
-    /// Reads a sealed segment and checks that nothing is missing. It may hold a frame twice: Redis
-    /// keeps the half of a script that a crash has cut off its log, and runs it with the next one
-    /// when it starts once more.
-    async fn read(
-        &self,
-        segment: SegmentId,
-        totals: Totals,
-    ) -> Result<(Vec<Frame>, Option<FrameId>)> {
-        let mut frames = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.archiver.store.frames(segment, after, FRAMES_AT_ONCE).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(*last);
-            frames.extend(page.into_iter().map(|(_, frame)| frame));
+    /// Whether a hold covers an entry of a segment. What cannot be read is covered.
+    async fn is_held(&self, contents: &Contents) -> Result<bool> {
+        if self.watch.holds.is_empty() || contents.unreadable.is_some() {
+            return Ok(!self.watch.holds.is_empty());
         }
-        let entries: u64 = frames.iter().map(Frame::count).sum();
-        if entries >= totals.entries && frames.len() as u64 >= totals.frames {
-            return Ok((frames, after));
-        }
-        Err(Error::corrupt(format_args!(
-            "{segment} was sealed with {} entries in {} frames, the store has {entries} in {}",
-            totals.entries,
-            totals.frames,
-            frames.len()
-        )))
+        let (holds, frames) = (self.watch.holds.clone(), Arc::clone(&contents.frames));
+        blocking(move || holds.cover(frames.iter())).await
     }
 
     /// Writes the objects of a segment, then the manifest that makes them count.
     async fn commit(
         &mut self,
-        (segment, unarchived): (SegmentId, u64),
+        (segment, unarchived, unreadable): (SegmentId, u64, Option<Unreadable>),
         totals: Totals,
         packed: PackedSegment,
         chain: &Chain,
@@ -450,6 +397,7 @@ impl Run<'_> {
             writers: packed.writers,
             objects,
             tree: edge.head(),
+            unreadable,
             key: signing.key,
             rotation: signing.rotation,
         };
@@ -467,6 +415,10 @@ impl Run<'_> {
         self.tell(&step, Moment::After)?;
         self.archived.entries += manifest.entries;
         telemetry::archived(manifest.entries);
+        if manifest.unreadable.is_some() {
+            self.archived.unreadable += 1;
+            telemetry::unreadable();
+        }
         self.publish(manifest.number, edge).await?;
         Ok(crate::manifest::reference(manifest.number, &content))
     }

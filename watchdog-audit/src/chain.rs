@@ -28,10 +28,23 @@ pub(crate) struct Links {
     tree: Option<TreeHead>,
     /// The keys that signed, in the order they came; the last one signs what follows.
     keys: Vec<PublicKey>,
-    /// Last archived number of each writer.
-    high_water: Arc<HashMap<WriterId, u64>>,
+    /// How far each writer is archived.
+    marks: Arc<HashMap<WriterId, Mark>>,
+    /// Of each partition, how many entries of its segments could not be read.
+    lost: HashMap<u16, u64>,
+    /// Segments that could not be read whole.
+    unreadable: u64,
     /// Of each partition, the last segment that was sealed before it was archived.
     unarchived: HashMap<u16, u64>,
+}
+
+/// How far a writer is archived.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// Its last archived number.
+    last: u64,
+    /// Entries of its partition that could not be read before the manifest with that number.
+    lost: u64,
 }
 
 /// Everything the manifests so far say. A copy shares nearly all of it.
@@ -108,6 +121,16 @@ impl Chain {
     /// The last archived number of a writer, 0 before its first.
     pub(crate) fn high_water(&self, writer: &WriterId) -> u64 {
         self.links.high_water(writer)
+    }
+
+    /// How many numbers a writer may pass over.
+    pub(crate) fn allowance(&self, partition: u16, writer: &WriterId) -> u64 {
+        self.links.allowance(partition, writer)
+    }
+
+    /// How many segments could not be read whole.
+    pub(crate) fn unreadable(&self) -> u64 {
+        self.links.unreadable
     }
 
     /// The tree after the last manifest.
@@ -213,11 +236,22 @@ impl Links {
     }
 
     pub(crate) fn high_water(&self, writer: &WriterId) -> u64 {
-        self.high_water.get(writer).copied().unwrap_or(0)
+        self.marks.get(writer).map_or(0, |mark| mark.last)
     }
 
-    pub(crate) fn high_waters(&self) -> impl Iterator<Item = (&WriterId, &u64)> {
-        self.high_water.iter()
+    pub(crate) fn high_waters(&self) -> impl Iterator<Item = (WriterId, u64)> {
+        self.marks.iter().map(|(writer, mark)| (*writer, mark.last))
+    }
+
+    /// How many numbers a writer may pass over: as many as entries of its partition could not be
+    /// read since it was archived last.
+    pub(crate) fn allowance(&self, partition: u16, writer: &WriterId) -> u64 {
+        let before = self.marks.get(writer).map_or(0, |mark| mark.lost);
+        self.lost_in(partition).saturating_sub(before)
+    }
+
+    fn lost_in(&self, partition: u16) -> u64 {
+        self.lost.get(&partition).copied().unwrap_or(0)
     }
 
     pub(crate) fn unarchived(&self, partition: u16) -> Option<u64> {
@@ -279,9 +313,14 @@ impl Links {
         self.turn_keys(key, &manifest, signer)?;
         self.unarchived.insert(partition, unarchived);
         self.epoch = manifest.epoch;
-        let high_water = Arc::make_mut(&mut self.high_water);
+        let lost = self.lost_in(partition);
+        let marks = Arc::make_mut(&mut self.marks);
         for (writer, range) in &manifest.writers {
-            high_water.insert(*writer, range.last);
+            marks.insert(*writer, Mark { last: range.last, lost });
+        }
+        if let Some(unreadable) = &manifest.unreadable {
+            self.lost.insert(partition, lost.saturating_add(unreadable.entries));
+            self.unreadable += 1;
         }
         self.tree = Some(manifest.tree.clone());
         self.head = Some(reference(manifest.number, object));
@@ -309,11 +348,14 @@ impl Links {
     }
 
     fn check_counts(&self, key: &str, manifest: &Manifest) -> Result<(), Fault> {
+        let partition = manifest.segment.partition;
+        let lost = manifest.unreadable.as_ref().map_or(0, |unreadable| unreadable.entries);
         let mut ranged: u64 = 0;
         for (writer, range) in &manifest.writers {
             let wanted = self.high_water(writer) + 1;
             let is_begin = wanted == 1 && manifest.unarchived > 0;
-            let goes_on = range.first == wanted || (is_begin && range.first > 0);
+            let may_skip = self.allowance(partition, writer).saturating_add(lost);
+            let goes_on = range.first >= wanted && (is_begin || range.first - wanted <= may_skip);
             if !goes_on || range.last < range.first {
                 return Err(Fault::new(
                     FaultKind::SequenceGap,
@@ -341,7 +383,9 @@ impl Links {
         }
         let held =
             manifest.objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.entries));
-        if (ranged, held) == (manifest.entries, manifest.entries) {
+        // What could not be read may be missing in the ranges.
+        let missing = ranged.checked_sub(manifest.entries);
+        if held == manifest.entries && missing.is_some_and(|missing| missing <= lost) {
             Ok(())
         } else {
             Err(Fault::new(

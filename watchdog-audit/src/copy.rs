@@ -16,9 +16,7 @@ use crate::error::Result;
 use crate::postgres::{Migrations, Schema};
 
 pub(crate) use copier::Copier;
-pub(crate) use partition::held_categories;
 pub(crate) use run::Run;
-pub(crate) use source::Keeping;
 
 /// The steps that lead to the tables.
 const MIGRATIONS: Migrations = Migrations {
@@ -56,8 +54,9 @@ const MIGRATIONS: Migrations = Migrations {
 /// -- Everything of one request, in order.
 /// SELECT recorded_at, category, action, outcome FROM watchdog_audit
 /// WHERE request_id = 'r-1' ORDER BY recorded_at, writer, sequence;
-/// -- The leaf of the Merkle tree, from the copy alone.
-/// SELECT encode(sha256('\x00'::bytea || convert_to(line, 'UTF8')), 'hex') FROM watchdog_audit;
+/// -- The leaves of the Merkle tree for `access` (category 3), from the copy alone.
+/// SELECT encode(sha256('\x000103'::bytea || sha256(convert_to(line, 'UTF8'))), 'hex')
+/// FROM watchdog_audit WHERE category = 'access';
 /// ```
 ///
 /// # Retention

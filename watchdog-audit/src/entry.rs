@@ -1,5 +1,7 @@
 //! The entry as the log keeps it, and its one line of JSON.
 
+mod text;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ use watchdog_core::audit::{Actor, Category, Client, Entry, Outcome, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::personal::{Personal, Sealed};
 use crate::writer_id::WriterId;
+use text::Text;
 
 /// The version of the line, its field `v`.
 pub(crate) const LINE_VERSION: u32 = 1;
@@ -58,9 +61,10 @@ pub struct Record {
     pub is_readable: bool,
 }
 
-/// One line of the log: what is hashed, stored and archived, byte by byte.
+/// One line of the log: what is hashed, stored and archived, byte by byte. One that is read borrows
+/// its texts from those bytes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(crate) struct Line<'a> {
     v: u32,
     pub(crate) writer: WriterId,
     #[serde(rename = "seq")]
@@ -69,16 +73,21 @@ pub(crate) struct Line {
     pub(crate) id: Uuid,
     pub(crate) occurred_at: Timestamp,
     pub(crate) category: Category,
-    pub(crate) actor: LineActor,
-    pub(crate) action: String,
-    pub(crate) resource: Resource,
+    #[serde(borrow)]
+    pub(crate) actor: LineActor<'a>,
+    #[serde(borrow)]
+    pub(crate) action: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) resource: LineResource<'a>,
     pub(crate) outcome: Outcome,
     #[serde(default, skip_serializing_if = "Client::is_empty")]
     pub(crate) client: Client,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) request_id: Option<String>,
+    #[serde(borrow)]
+    pub(crate) request_id: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) trace_id: Option<String>,
+    #[serde(borrow)]
+    pub(crate) trace_id: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) details: BTreeMap<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,11 +116,21 @@ impl Head {
 
 /// The actor of a line: without an id when the personal fields are sealed.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LineActor {
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
+pub(crate) struct LineActor<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(crate) kind: Text<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<String>,
+    #[serde(borrow)]
+    pub(crate) id: Option<Text<'a>>,
+}
+
+/// The resource of a line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LineResource<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(crate) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) id: Text<'a>,
 }
 
 /// Where an entry stands in the log.
@@ -122,7 +141,7 @@ pub(crate) struct Place {
     pub(crate) recorded_at: Timestamp,
 }
 
-impl Line {
+impl<'a> Line<'a> {
     /// The line of an entry whose personal fields stand in the clear.
     pub(crate) fn plain(place: Place, entry: Entry) -> Self {
         Self {
@@ -133,15 +152,46 @@ impl Line {
             id: entry.id,
             occurred_at: entry.occurred_at,
             category: entry.category,
-            actor: LineActor { kind: entry.actor.kind, id: Some(entry.actor.id) },
-            action: entry.action,
-            resource: entry.resource,
+            actor: LineActor { kind: entry.actor.kind.into(), id: Some(entry.actor.id.into()) },
+            action: entry.action.into(),
+            resource: LineResource {
+                kind: entry.resource.kind.into(),
+                id: entry.resource.id.into(),
+            },
             outcome: entry.outcome,
             client: entry.client,
-            request_id: entry.request_id,
-            trace_id: entry.trace_id,
+            request_id: entry.request_id.map(Text::from),
+            trace_id: entry.trace_id.map(Text::from),
             details: entry.details,
             sealed: None,
+        }
+    }
+
+    /// The line with texts of its own.
+    pub(crate) fn into_owned(self) -> Line<'static> {
+        Line {
+            v: self.v,
+            writer: self.writer,
+            sequence: self.sequence,
+            recorded_at: self.recorded_at,
+            id: self.id,
+            occurred_at: self.occurred_at,
+            category: self.category,
+            actor: LineActor {
+                kind: self.actor.kind.into_owned(),
+                id: self.actor.id.map(Text::into_owned),
+            },
+            action: self.action.into_owned(),
+            resource: LineResource {
+                kind: self.resource.kind.into_owned(),
+                id: self.resource.id.into_owned(),
+            },
+            outcome: self.outcome,
+            client: self.client,
+            request_id: self.request_id.map(Text::into_owned),
+            trace_id: self.trace_id.map(Text::into_owned),
+            details: self.details,
+            sealed: self.sealed,
         }
     }
 
@@ -157,7 +207,7 @@ impl Line {
     /// Puts the personal fields back in the place of what they were sealed to.
     #[cfg(feature = "objects")]
     pub(crate) fn with_opened(mut self, personal: Personal) -> Self {
-        self.actor.id = Some(personal.actor);
+        self.actor.id = Some(personal.actor.into());
         self.client = personal.client;
         self.details = personal.details;
         self.sealed = None;
@@ -179,7 +229,7 @@ impl Line {
     }
 
     /// Reads a line.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self> {
         let line: Self = decode(bytes)?;
         known(line.v).map(|()| line)
     }
@@ -188,7 +238,7 @@ impl Line {
     pub(crate) fn into_record(self, opened: Option<Personal>) -> Record {
         let is_readable = self.sealed.is_none() || opened.is_some();
         let personal = opened.unwrap_or(Personal {
-            actor: self.actor.id.unwrap_or_default(),
+            actor: self.actor.id.map(String::from).unwrap_or_default(),
             client: self.client,
             details: self.details,
         });
@@ -200,13 +250,13 @@ impl Line {
                 id: self.id,
                 occurred_at: self.occurred_at,
                 category: self.category,
-                actor: Actor { kind: self.actor.kind, id: personal.actor },
-                action: self.action,
-                resource: self.resource,
+                actor: Actor { kind: self.actor.kind.into(), id: personal.actor },
+                action: self.action.into(),
+                resource: Resource { kind: self.resource.kind.into(), id: self.resource.id.into() },
                 outcome: self.outcome,
                 client: personal.client,
-                request_id: self.request_id,
-                trace_id: self.trace_id,
+                request_id: self.request_id.map(String::from),
+                trace_id: self.trace_id.map(String::from),
                 details: personal.details,
             },
             is_readable,
@@ -218,7 +268,10 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     if bytes.len() > MAX_LINE_BYTES {
         return Err(Error::corrupt("line is longer than any the log writes"));
     }
-    serde_json::from_slice(bytes)
+    // Checked as a whole: from bytes every text of a line would be checked on its own.
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Error::corrupt("line is not UTF-8").with_source(error))?;
+    serde_json::from_str(text)
         .map_err(|error| Error::corrupt("line is not an entry").with_source(error))
 }
 

@@ -40,7 +40,7 @@ pub struct Exported {
 /// One record of an export.
 #[derive(Debug)]
 struct Row {
-    line: Line,
+    line: Line<'static>,
     /// The line as it stands in the log.
     bytes: Vec<u8>,
     /// Whether the personal fields are still sealed.

@@ -39,6 +39,8 @@ pub enum FaultKind {
     AlteredHold,
     /// A segment is neither archived nor in the store.
     MissingSegment,
+    /// A segment could not be read whole when it was archived; what could not is kept as it was.
+    UnreadableSegment,
     /// What waits in the store for its archive is not what was written.
     AlteredSegment,
     /// The tree that a manifest states is not the one over the archived entries.

@@ -54,8 +54,8 @@
 //! | … | payload: the lines, each ended by a newline |
 //!
 //! The lines of a restored frame are those of an object of the archive, in their order; `writer` is the
-//! first 16 bytes of SHA-256 over `watchdog audit restore v1`, a zero byte and the 64 digits of the
-//! object's SHA-256, and `seq` counts the object's lines from 1. Such frames are queried and never
+//! first 16 bytes of SHA-256 over `watchdog audit restore v1`, a zero byte, the 64 digits of the
+//! object's SHA-256 and the number of the segment the restore began in as 8 bytes, and `seq` counts the object's lines from 1. Such frames are queried and never
 //! archived.
 //!
 //! # Store
@@ -63,7 +63,9 @@
 //! For each writer the store keeps the last accepted number and the checksum of the frame that held
 //! it, so that a replay is told from the frame of a copied machine. A partition has a fence, 0
 //! until somebody archives; only while it is 0 a segment is sealed with a life, and `unarchived` is
-//! the last such.
+//! the last such. The writer whose id is the first 16 bytes of SHA-256 over `watchdog audit restore
+//! place v1`, a zero byte and the 64 digits of an object's SHA-256 has no entries: its number is that
+//! of the segment the newest restore of the object began in.
 //!
 //! # Spool
 //!
@@ -77,6 +79,7 @@
 //! | key | |
 //! |---|---|
 //! | `audit/v1/category=<c>/date=<recorded_at, UTC>/p=<partition>/seg=<segment>.<hash>.jsonl.zst` | the lines of one category and day of one segment, each ended by a newline, in one zstd frame; `hash` is the first 16 digits of the object's SHA-256 |
+//! | `audit/v1/unreadable/p=<partition>/seg=<segment>.<hash>.frames.zst` | frames of one segment that could not be read, as the store had them, in one zstd frame: each its id as two numbers of 8 bytes (milliseconds, number), its length in 4 bytes, its bytes; all big endian |
 //! | `audit/v1/manifest/<number, 20 digits>.jsonl` | a manifest; create-only |
 //! | `audit/v1/epoch/<number, 20 digits>.json` | the fencing token of an archiver; create-only |
 //! | `audit/v1/log/tile/<level>/<number>[.p/<width>]` | a tile of the tree over all entries |
@@ -85,6 +88,7 @@
 //! | `audit/v1/keys/<id>.json` | a public key that manifests were signed with; `id` is the first 16 digits of its SHA-256 |
 //! | `audit/v1/holds/<id>.json` | a legal hold; create-only |
 //! | `audit/v1/holds/<id>.released.json` | its release; create-only |
+//! | `audit/v1/erasing/<milliseconds, 20 digits>.<32 digits>` | a notice that a subject is being erased: whoever places a hold waits until it is removed or ten minutes old |
 //!
 //! # Legal hold
 //!
@@ -117,13 +121,21 @@
 //! has ⌈10 · *n* / 8⌉ bytes, at least 8 and at most 16 384, and ⌊⌊7 · *m* / 10⌋ / *n*⌋ positions,
 //! at least 1 and at most 7. A reader may leave the zone aside.
 //!
-//! `root` of an object is the Merkle tree hash of RFC 6962, section 2.1, over its lines without
-//! their newlines: leaf = SHA-256(0x00 | line), node = SHA-256(0x01 | left | right).
+//! `root` of an object is the Merkle tree hash of RFC 6962, section 2.1, over its entries: the same
+//! leaves and nodes as in the tree below.
 //!
 //! `tree` is the state of the tree below after this manifest. `rotation`, when it is there, is
 //! `{"public", "proof"}`: the key that signs from the next manifest on, 32 bytes in base64, and its
 //! Ed25519 signature (base64) over the lines `watchdog-audit key rotation v1`, id of the old key,
 //! id of the new key, number of the manifest, `previous` of the manifest, each ended by a newline.
+//!
+//! `unreadable`, when it is there, is `{"entries", "missing", "objects": [{"key", "frames", "bytes",
+//! "sha256"}]}`: frames of the segment that do not decode, or that leave a gap nothing explains, are
+//! not archived as entries and stand in these objects instead; `missing` frames were counted and
+//! gone; `entries` were counted in the segment and are not archived. Numbers may then be missing in
+//! the ranges of `writers`, `entries` at most; and from there on a writer of the partition may once
+//! begin its range later than it is due, by no more than all `entries` of the partition since the
+//! manifest that names the writer last, this one included.
 //!
 //! # Tree
 //!
@@ -171,7 +183,7 @@
 //! elsewhere may take over as well; one that was replaced may not come back), `previous`, that
 //! `epoch` does not fall, that each writer goes on where the last manifest that names it ended (1
 //! the first time, or above it where `unarchived` is not 0: the partition took entries before it
-//! had an archive), that `unarchived` of a partition never changes, that every object has the
+//! had an archive; or later as far as something was `unreadable`), that `unarchived` of a partition never changes, that every object has the
 //! stated `sha256`, `entries`, `root` and `zone`, that the `seq` of its lines are exactly the stated
 //! ranges, and that the tree with its lines added has the stated size and root. An object that is
 //! gone after the retention of its category has expired; the `seq` of the others are then within
@@ -181,4 +193,5 @@
 //! stand in named objects of its category and day (the store was emptied, and numbered its segments
 //! anew): a run of the archiver broke off there. The checkpoint must be signed by a key of the chain and state the tree of the
 //! last manifest or of the one before; the tiles and bundles of its size must be those of the tree.
+//! Each `unreadable` is a fault of its own, and its objects have the stated `sha256`.
 //! A checkpoint that was kept elsewhere must state the tree of some manifest.

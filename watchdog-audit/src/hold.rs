@@ -5,6 +5,7 @@
 //! subject it may concern can be erased.
 
 mod document;
+mod erasing;
 mod log;
 mod objects;
 
@@ -15,8 +16,10 @@ use watchdog_core::audit::{Actor, Category};
 use crate::entry::Line;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
+use crate::manifest::ArchivedObject;
 use crate::personal::SubjectHandle;
 
+pub(crate) use erasing::{Erasing, WITHIN};
 pub(crate) use objects::{hold_key, in_force, is_genuine, placed};
 
 /// The action of the entry that tells of a hold.
@@ -90,9 +93,6 @@ pub(crate) struct Hold {
     pub(crate) since: Timestamp,
 }
 
-/// What is known of a segment without reading it: the categories in it.
-pub(crate) type Categories = [Category];
-
 impl Hold {
     /// Whether the keys of a subject must stay: it may cover entries of the subject.
     pub(crate) fn concerns(&self, subject: &Actor, handles: &[SubjectHandle]) -> bool {
@@ -118,22 +118,30 @@ impl Hold {
         let Some(subject) = &self.terms.subject else { return true };
         match &line.sealed {
             Some(sealed) => self.handles.contains(&sealed.subject),
-            None => line.actor.kind == subject.kind && line.actor.id.as_ref() == Some(&subject.id),
+            None => {
+                *line.actor.kind == *subject.kind && line.actor.id.as_deref() == Some(&subject.id)
+            }
         }
     }
 
-    /// Whether it covers an entry of a segment, as far as its categories tell.
-    fn covers_some(&self, categories: Option<&Categories>) -> Coverage {
-        let is_category = match (self.terms.category, categories) {
-            (None, _) => Coverage::Covered,
-            (Some(category), Some(found)) if found.contains(&category) => Coverage::Covered,
-            (Some(_), Some(_)) => Coverage::Free,
-            (Some(_), None) => Coverage::Unknown,
-        };
-        match (is_category, &self.terms.subject) {
-            (Coverage::Covered, Some(_)) => Coverage::Unknown,
-            (coverage, _) => coverage,
+    /// Whether it covers an entry of a segment that nothing is known of.
+    fn covers_unknown(&self) -> Coverage {
+        match (self.terms.category, &self.terms.subject) {
+            (None, None) => Coverage::Covered,
+            _ => Coverage::Unknown,
         }
+    }
+
+    /// Whether it covers an entry of an object, as far as the manifest tells.
+    fn covers_object(&self, object: &ArchivedObject) -> Coverage {
+        if self.terms.category.is_some_and(|category| category != object.category) {
+            return Coverage::Free;
+        }
+        let Some(subject) = &self.terms.subject else { return Coverage::Covered };
+        let zone = &object.zone;
+        let may_be_there = zone.may_hold_actor(subject)
+            || self.handles.iter().any(|handle| zone.may_hold_handle(handle));
+        if may_be_there { Coverage::Unknown } else { Coverage::Free }
     }
 }
 
@@ -166,10 +174,14 @@ impl Holds {
             })
     }
 
-    /// Whether a hold covers an entry of a segment, given its categories where they are known.
-    pub(crate) fn cover_some(&self, categories: Option<&Categories>) -> Coverage {
-        let each = self.0.iter().map(|hold| hold.covers_some(categories));
-        each.max().unwrap_or(Coverage::Free)
+    /// Whether a hold covers an entry of a segment that nothing is known of.
+    pub(crate) fn cover_unknown(&self) -> Coverage {
+        self.0.iter().map(Hold::covers_unknown).max().unwrap_or(Coverage::Free)
+    }
+
+    /// Whether a hold covers an entry of an object, as far as the manifest tells.
+    pub(crate) fn cover_object(&self, object: &ArchivedObject) -> Coverage {
+        self.0.iter().map(|hold| hold.covers_object(object)).max().unwrap_or(Coverage::Free)
     }
 
     /// Since when a hold may cover entries of a category.

@@ -221,7 +221,9 @@ pub use hold::LegalHold;
 pub use lifecycle::{LifecycleFinding, LifecycleFindingKind};
 pub use log::{AuditHealth, AuditLog, AuditLogBuilder, QUEUE_ENTRIES};
 #[cfg(feature = "objects")]
-pub use manifest::{ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead};
+pub use manifest::{
+    ArchivedObject, MANIFEST_FORMAT, Manifest, TimeRange, TreeHead, Unreadable, UnreadableObject,
+};
 pub use operation::Operation;
 pub use personal::{SubjectHandle, SubjectKey, SubjectKeys};
 pub use progress::{OnProgress, Progress};

@@ -312,12 +312,8 @@ impl Inner {
     }
 
     #[cfg(feature = "objects")]
-    pub(crate) fn keeping(&self) -> crate::verify::Keeping {
-        crate::verify::Keeping {
-            retention: self.retention,
-            now: self.clock.now(),
-            held: Default::default(),
-        }
+    pub(crate) fn keeping(&self, holds: &crate::hold::Holds) -> crate::retention::Keeping {
+        crate::retention::Keeping::new(self.retention, self.clock.now(), holds)
     }
 
     #[cfg(feature = "objects")]

@@ -1,5 +1,7 @@
 //! Manifests: what was archived, signed, each naming the one before.
 
+mod unreadable;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ use crate::segment::{ManifestRef, SegmentId, WriterRange};
 use crate::signed::Document;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneMap;
+
+pub use unreadable::{Unreadable, UnreadableObject};
 
 /// What the field `format` of a manifest says.
 pub const MANIFEST_FORMAT: &str = "watchdog-audit-manifest/v1";
@@ -43,13 +47,17 @@ pub struct Manifest {
     pub repeated: u64,
     /// Entries this manifest covers.
     pub entries: u64,
-    /// The ranges of the writers' numbers this manifest covers, by writer.
+    /// The ranges of the writers' numbers this manifest covers, by writer. Where some of the segment
+    /// could not be read, numbers may be missing in them.
     pub writers: BTreeMap<WriterId, WriterRange>,
     /// The objects that hold the entries, by key.
     pub objects: Vec<ArchivedObject>,
     /// The tree over all archived entries, those of this manifest included: object by object, line
     /// by line.
     pub tree: TreeHead,
+    /// What could not be read of the segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<Unreadable>,
     /// The id of the key that signed it.
     pub key: String,
     /// The key that signs the manifests after this one, when it is another.
@@ -188,6 +196,7 @@ mod tests {
                 zone: ZoneMap::default(),
             }],
             tree: TreeHead::empty(),
+            unreadable: None,
             key: signer.public_key().id(),
             rotation: None,
         }

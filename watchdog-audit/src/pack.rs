@@ -1,5 +1,7 @@
 //! From the frames of a segment to the objects of the archive, without I/O.
 
+mod gaps;
+
 use std::collections::BTreeMap;
 
 use watchdog_core::Timestamp;
@@ -12,11 +14,13 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::hex;
 use crate::manifest::{ArchivedObject, TimeRange};
-use crate::merkle::{Tree, sha256};
+use crate::merkle::{Hash, Tree, sha256};
 use crate::segment::{SegmentId, WriterRange};
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
+
+pub(crate) use gaps::{Gaps, distinct};
 
 /// The lines of an object, without their newlines.
 pub(crate) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -42,10 +46,11 @@ pub(crate) struct PackedSegment {
     pub(crate) repeated: u64,
 }
 
+/// From how many bytes on compressing and hashing are worth two threads: 256 KiB.
+const WORTH_A_THREAD: u64 = 256 * 1024;
+
 struct Open {
     lines: Vec<u8>,
-    tree: Tree,
-    leaves: Vec<Commitment>,
     entries: u64,
     recorded: TimeRange,
     occurred: TimeRange,
@@ -54,37 +59,32 @@ struct Open {
 
 /// Sorts the lines of a segment that no manifest covers into objects by category and day.
 ///
-/// With `may_begin_late` a writer the chain does not know may begin above 1: the partition was not
-/// archived before.
-///
 /// Equal segments over equal chains give equal objects, byte by byte.
 pub(crate) fn pack_segment(
     segment: SegmentId,
-    may_begin_late: bool,
+    mut gaps: Gaps<'_>,
     frames: &[Frame],
     chain: &Chain,
 ) -> Result<PackedSegment> {
     let mut packed = PackedSegment::default();
-    let mut open: BTreeMap<(Category, String), Open> = BTreeMap::new();
+    let mut open: BTreeMap<(Category, i64), Open> = BTreeMap::new();
     for frame in frames {
         if frame.is_restored() {
             // They are in the archive they come from.
             packed.repeated += frame.count();
             continue;
         }
-        for bytes in frame.lines() {
-            let line = Line::decode(bytes)?;
+        for entry in frame.entries() {
+            let (bytes, line) = entry?;
             let before = packed.writers.get(&line.writer).map_or(0, |range| range.last);
             if line.sequence <= before.max(chain.high_water(&line.writer)) {
                 packed.repeated += 1;
                 continue;
             }
-            count(&mut packed, chain, (segment, may_begin_late), &line)?;
+            count(&mut packed, chain, (segment, &mut gaps), &line)?;
             let object =
                 open.entry((line.category, day(line.recorded_at))).or_insert_with(|| Open {
                     lines: Vec::new(),
-                    tree: Tree::default(),
-                    leaves: Vec::new(),
                     entries: 0,
                     recorded: TimeRange::at(line.recorded_at),
                     occurred: TimeRange::at(line.occurred_at),
@@ -92,16 +92,14 @@ pub(crate) fn pack_segment(
                 });
             object.lines.extend_from_slice(bytes);
             object.lines.push(b'\n');
-            object.tree.push(bytes);
-            object.leaves.push(Commitment::of(line.category, bytes));
             object.entries += 1;
             object.recorded = object.recorded.including(line.recorded_at);
             object.occurred = object.occurred.including(line.occurred_at);
             object.zone.push(&line);
         }
     }
-    for ((category, date), object) in open {
-        packed.objects.push(close(segment, category, &date, object)?);
+    for ((category, _), object) in open {
+        packed.objects.push(close(segment, category, &object)?);
     }
     Ok(packed)
 }
@@ -109,15 +107,12 @@ pub(crate) fn pack_segment(
 fn count(
     packed: &mut PackedSegment,
     chain: &Chain,
-    (segment, may_begin_late): (SegmentId, bool),
+    (segment, gaps): (SegmentId, &mut Gaps<'_>),
     line: &Line,
 ) -> Result<()> {
-    let before = packed
-        .writers
-        .get(&line.writer)
-        .map_or_else(|| chain.high_water(&line.writer), |range| range.last);
-    let is_begin = before == 0 && may_begin_late;
-    if line.sequence != before + 1 && !is_begin {
+    let range = packed.writers.get(&line.writer);
+    let before = range.map_or_else(|| chain.high_water(&line.writer), |range| range.last);
+    if !gaps.takes(&line.writer, before, line.sequence, range.is_none()) {
         return Err(Error::corrupt(format_args!(
             "{segment} goes on with entry {} of writer {}, entry {} is due",
             line.sequence,
@@ -131,29 +126,69 @@ fn count(
     Ok(())
 }
 
-fn close(segment: SegmentId, category: Category, date: &str, object: Open) -> Result<PackedObject> {
+fn close(segment: SegmentId, category: Category, object: &Open) -> Result<PackedObject> {
     let raw_bytes = object.lines.len() as u64;
     if raw_bytes > MAX_RAW_BYTES {
         return Err(Error::corrupt(format_args!("{segment} is larger than any the log writes")));
     }
-    let content = pack(&object.lines)?;
+    let ((leaves, root, zone), content) = both(
+        raw_bytes >= WORTH_A_THREAD,
+        || {
+            let (leaves, root) = leaves(category, &object.lines);
+            (leaves, root, object.zone.finish())
+        },
+        || pack(&object.lines),
+    );
+    let content = content?;
     let sha256 = hex::encode(&sha256(&[&content]));
     let meta = ArchivedObject {
-        key: object_key(category, date, segment, &sha256),
+        key: object_key(category, &date(object.recorded.from), segment, &sha256),
         category,
         entries: object.entries,
         bytes: content.len() as u64,
         raw_bytes,
         sha256,
-        root: hex::encode(&object.tree.root()),
+        root: hex::encode(&root),
         recorded: object.recorded,
         occurred: object.occurred,
-        zone: object.zone.finish(),
+        zone,
     };
-    Ok(PackedObject { meta, content, leaves: object.leaves })
+    Ok(PackedObject { meta, content, leaves })
+}
+
+/// What stands in the tree for the lines of an object, and the root over it.
+fn leaves(category: Category, lines: &[u8]) -> (Vec<Commitment>, Hash) {
+    let leaves: Vec<_> = split(lines).map(|line| Commitment::of(category, line)).collect();
+    let mut tree = Tree::default();
+    leaves.iter().for_each(|leaf| tree.push_hash(leaf.hash()));
+    (leaves, tree.root())
+}
+
+/// Does two things at once, where that is asked for and there is a thread for it.
+fn both<A, B: Send>(
+    is_apart: bool,
+    first: impl FnOnce() -> A,
+    second: impl Fn() -> B + Sync,
+) -> (A, B) {
+    if !is_apart {
+        return (first(), second());
+    }
+    let second = &second;
+    std::thread::scope(|scope| {
+        let apart = std::thread::Builder::new().name("audit-pack".into());
+        let apart = apart.spawn_scoped(scope, second).ok();
+        let first = first();
+        let second = apart.and_then(|apart| apart.join().ok()).unwrap_or_else(second);
+        (first, second)
+    })
+}
+
+/// The day of an instant in UTC, counted from 1970.
+fn day(instant: Timestamp) -> i64 {
+    instant.as_second().div_euclid(86_400)
 }
 
 /// The day of an instant in UTC: `2026-01-31`.
-fn day(instant: Timestamp) -> String {
+fn date(instant: Timestamp) -> String {
     instant.to_string().get(..10).unwrap_or_default().to_owned()
 }

@@ -22,7 +22,7 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn push(&mut self, frame: Arc<Frame>) {
-        let bytes: usize = frame.lines().map(|line| line.len() + 1).sum();
+        let bytes = frame.payload_bytes();
         self.frames.push_back((frame, bytes));
         self.bytes += bytes;
         self.trim();

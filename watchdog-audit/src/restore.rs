@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use crate::archived::{ArchiveRange, ArchivedBatch};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::log::AuditLog;
 use crate::merkle::sha256;
 use crate::progress::OnProgress;
-use crate::segment::{Appended, SegmentId, SegmentLimits};
+use crate::segment::{Appended, Expiry, SegmentId, SegmentLimits};
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
 
 /// Prefixed to the hash of an object before it is hashed to the writer of its restored frames.
 const PURPOSE: &[u8] = b"watchdog audit restore v1\0";
+/// Prefixed to it before it is hashed to the writer whose number is the place of the newest restore.
+const PLACE: &[u8] = b"watchdog audit restore place v1\0";
 
 /// What a restore did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,12 +37,13 @@ impl AuditLog {
     /// Each object is verified before any of it is written: its hash, and the chain of manifests
     /// that names it. Objects come whole. Repeated, interrupted and repeated, with ranges that
     /// overlap and in any order, each entry stands in the store once: an object's lines go in as
-    /// frames of a writer that follows from the object's hash, and the store knows how far it has
-    /// them. Restored frames are marked; they are not archived again.
+    /// frames of a writer that follows from the object's hash and from where the restore began, and
+    /// the store knows how far it has them. Restored frames are marked; they are not archived again.
     ///
     /// The store keeps them until its own archiver passes them through the gate; a store that
-    /// nobody archives keeps them until it is removed. It remembers each restored object for ever,
-    /// about 100 bytes.
+    /// nobody archives keeps them until it is removed. An object whose restored entries have expired
+    /// is restored anew. The store remembers each restored object for ever, about 100 bytes and as
+    /// many for each time.
     ///
     /// # Errors
     ///
@@ -66,8 +69,9 @@ impl AuditLog {
         let mut restored = Restored::default();
         observer(walk.progress());
         while let Some(batch) = walk.next().await? {
-            for frame in frames(&batch)? {
-                append(into, &frame, limits, &mut restored).await?;
+            let (partition, place) = begin(into, &batch.object().sha256).await?;
+            for frame in frames(&batch, place)? {
+                append(into, partition, &frame, limits, &mut restored).await?;
             }
             restored.objects += 1;
             restored.missing = walk.missing();
@@ -78,12 +82,41 @@ impl AuditLog {
     }
 }
 
-/// The frames of an object: the same ones whenever it is restored.
-fn frames(batch: &ArchivedBatch) -> Result<Vec<Frame>> {
-    let hash = sha256(&[PURPOSE, batch.object().sha256.as_bytes()]);
+/// Where an object is restored to: the partition, and the segment that the restore which counts began
+/// in. One whose segment has expired does not count any more. The store keeps the number as that of
+/// a writer of its own; it is noted before the first frame, so that none stands without it.
+async fn begin(store: &dyn SegmentStore, sha256: &str) -> Result<(u16, u64)> {
+    let marker = writer(&[PLACE, sha256.as_bytes()]);
+    let partition = marker.partition(store.partitions());
+    let noted = match store.skip(partition, marker, 0).await {
+        // The store cannot keep it: there the first restore counts for ever.
+        Err(error) if error.kind() == ErrorKind::Misuse => return Ok((partition, 0)),
+        noted => noted?,
+    };
+    let open = store.partition(partition).await?.open;
+    if noted > 0 {
+        let is_there = noted == open || {
+            let begun = SegmentId { partition, number: noted };
+            store.expiry(begun).await? != Expiry::Missing
+        };
+        if is_there {
+            return Ok((partition, noted));
+        }
+    }
+    Ok((partition, store.skip(partition, marker, open).await?))
+}
+
+fn writer(parts: &[&[u8]]) -> WriterId {
+    let hash = sha256(parts);
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
-    let writer = WriterId::from_bytes(id);
+    WriterId::from_bytes(id)
+}
+
+/// The frames of an object: the same ones whenever the same restore goes on.
+fn frames(batch: &ArchivedBatch, place: u64) -> Result<Vec<Frame>> {
+    let object = batch.object().sha256.as_bytes();
+    let writer = writer(&[PURPOSE, object, &place.to_be_bytes()]);
     let mut frames: Vec<Frame> = Vec::new();
     let mut next = 1;
     for line in batch.lines() {
@@ -105,11 +138,11 @@ fn frames(batch: &ArchivedBatch) -> Result<Vec<Frame>> {
 
 async fn append(
     store: &dyn SegmentStore,
+    partition: u16,
     frame: &Frame,
     limits: SegmentLimits,
     restored: &mut Restored,
 ) -> Result<()> {
-    let partition = frame.writer().partition(store.partitions());
     let mut number = store.partition(partition).await?.open;
     loop {
         let segment = SegmentId { partition, number };

@@ -1,9 +1,14 @@
 //! How long what is kept: decisions about the settings, without I/O.
 
+#[cfg(feature = "objects")]
+mod keeping;
+
 use watchdog_core::audit::Category;
 use watchdog_core::config::Check;
 
 use crate::config::{ArchiveRetention, AuditConfig, SECONDS_PER_DAY};
+#[cfg(feature = "objects")]
+pub(crate) use keeping::Keeping;
 
 /// Glacier charges for at least so many days: what goes earlier costs as much and is slower to read.
 const GLACIER_MINIMUM_DAYS: u32 = 90;

@@ -244,6 +244,8 @@ pub struct ArchiveProof {
     pub entries: u64,
     /// Frames read from the segment.
     pub frames: u64,
+    /// Frames that were counted and are gone; the manifest says so.
+    pub missing: u64,
     /// The last frame that was read; `None` is not compared. A store that was emptied and filled
     /// anew may have another segment under the number, with as many frames.
     pub last: Option<FrameId>,
@@ -394,7 +396,8 @@ impl Partition {
             return Gate::HoldsChanged;
         }
         // A store may hold a frame twice, after two crashes: what was read is what is there.
-        let is_short = sealed.entries != proof.entries || proof.frames < sealed.frames;
+        let is_short = sealed.entries != proof.entries
+            || proof.frames.saturating_add(proof.missing) < sealed.frames;
         if is_short || held != proof.frames {
             return Gate::Mismatch;
         }

@@ -105,6 +105,23 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>>;
 
+    /// As [`frames`](Self::frames), as they are stored, whether they are frames or not.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer. A store that has only [`frames`](Self::frames) answers
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) as that does: a segment that cannot be read
+    /// then holds up the archive of its partition.
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        let frames = self.frames(segment, after, limit).await?;
+        Ok(frames.into_iter().map(|(id, frame)| (id, frame.encode())).collect())
+    }
+
     /// The gate: lets a sealed segment expire, given the proof that it is archived; a held one it
     /// notes as archived and leaves without a life.
     ///

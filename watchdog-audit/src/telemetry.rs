@@ -24,6 +24,7 @@ const ROLLBACKS: &str = "watchdog_audit_rollbacks_total";
 const LOST: &str = "watchdog_audit_lost_entries_total";
 const ARCHIVED: &str = "watchdog_audit_archived_entries_total";
 const ARCHIVED_SEGMENTS: &str = "watchdog_audit_archived_segments_total";
+const UNREADABLE: &str = "watchdog_audit_unreadable_segments_total";
 const VERIFICATIONS: &str = "watchdog_audit_verifications_total";
 const SPOOL_ENTRIES: &str = "watchdog_audit_spool_entries";
 const SPOOL_BYTES: &str = "watchdog_audit_spool_bytes";
@@ -53,6 +54,7 @@ pub(crate) fn describe() {
         describe_counter!(LOST, Unit::Count, "Acknowledged entries the store lost for good.");
         describe_counter!(ARCHIVED, Unit::Count, "Entries in verified archives.");
         describe_counter!(ARCHIVED_SEGMENTS, Unit::Count, "Segments that passed the gate.");
+        describe_counter!(UNREADABLE, Unit::Count, "Segments archived that could not be read.");
         describe_counter!(VERIFICATIONS, Unit::Count, "Verifications, by outcome.");
         describe_gauge!(SPOOL_ENTRIES, Unit::Count, "Entries in the spool of this process.");
         describe_gauge!(SPOOL_BYTES, Unit::Bytes, "Size of the spool of this process.");
@@ -172,6 +174,11 @@ pub(crate) fn archived(entries: u64) {
 #[cfg(feature = "objects")]
 pub(crate) fn gated() {
     counter!(ARCHIVED_SEGMENTS).increment(1);
+}
+
+#[cfg(feature = "objects")]
+pub(crate) fn unreadable() {
+    counter!(UNREADABLE).increment(1);
 }
 
 #[cfg(feature = "objects")]

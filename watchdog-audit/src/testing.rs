@@ -54,7 +54,17 @@ pub fn frame(writer: WriterId, first: u64, count: u64) -> Frame {
 pub fn proof(entries: u64, frames: u64, token: u64, manifest: u64) -> ArchiveProof {
     let manifest = ManifestRef { number: manifest, sha256: "ab".repeat(32) };
     let holds = Uuid::nil();
-    ArchiveProof { entries, frames, last: None, token, manifest, ttl: TTL, holds, is_held: false }
+    ArchiveProof {
+        entries,
+        frames,
+        missing: 0,
+        last: None,
+        token,
+        manifest,
+        ttl: TTL,
+        holds,
+        is_held: false,
+    }
 }
 
 /// Holds an empty store against the contract of [`SegmentStore`], in partition 0.

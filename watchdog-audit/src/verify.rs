@@ -6,22 +6,21 @@ mod object;
 mod options;
 mod stray;
 mod tree;
+mod unreadable;
 mod waiting;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap};
 
 use watchdog_core::Timestamp;
-use watchdog_core::audit::Category;
 
 use crate::archive::Archive;
 use crate::chain::{Covered, Fault, Links};
-use crate::config::ArchiveRetention;
 use crate::error::Result;
-use crate::hold::{Holds, in_force};
+use crate::hold::in_force;
 use crate::log::AuditLog;
-use crate::manifest::ArchivedObject;
 use crate::progress::OnProgress;
+use crate::retention::Keeping;
 use crate::segment::ManifestRef;
 use crate::store::SegmentStore;
 use crate::telemetry;
@@ -55,11 +54,17 @@ pub struct Verification {
     pub waiting: u64,
     /// Tiles and entry bundles of the tree that were made again and compared.
     pub tiles: u64,
-    /// The checkpoint in the bucket, when everything fits: keep it elsewhere, and give it to
+    /// The checkpoint in the bucket, when everything that could be read fits: keep it elsewhere, and give it to
     /// [`AuditLog::verify_since`] the next time.
     pub checkpoint: Option<Checkpoint>,
-    /// The first thing that does not fit.
+    /// Segments that could not be read whole when they were archived.
+    pub unreadable: u64,
+    /// The first thing that does not fit: the first segment that could not be read, where there is
+    /// one.
     pub fault: Option<Fault>,
+    /// The first thing that does not fit beside the segments that could not be read: they stay in
+    /// the archive, and must not hide what comes after.
+    pub also: Option<Fault>,
 }
 
 impl Verification {
@@ -78,37 +83,8 @@ struct Walked {
     heads: HashMap<u64, ManifestRef>,
     /// The legal holds that entries tell of.
     holds: BTreeSet<String>,
-}
-
-/// How long the bucket keeps what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Keeping {
-    pub(crate) retention: ArchiveRetention,
-    pub(crate) now: Timestamp,
-    /// Since when a legal hold keeps entries of a category, in the order of `Category::ALL`.
-    pub(crate) held: [Option<Timestamp>; Category::ALL.len()],
-}
-
-impl Keeping {
-    /// Whether an object may be gone.
-    fn is_over(&self, object: &ArchivedObject) -> bool {
-        self.retention.of(object.category).is_some_and(|kept| {
-            let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-            let due = object.recorded.to.as_millisecond().saturating_add(kept);
-            let held = self.held_since(object.category);
-            // What was due before the hold may have gone before it.
-            due < self.now.as_millisecond() && held.is_none_or(|since| due < since.as_millisecond())
-        })
-    }
-
-    fn held_since(&self, category: Category) -> Option<Timestamp> {
-        let place = Category::ALL.iter().position(|known| *known == category)?;
-        self.held.get(place).copied().flatten()
-    }
-
-    fn with_holds(self, holds: &Holds) -> Self {
-        Self { held: Category::ALL.map(|category| holds.since(category)), ..self }
-    }
+    /// The first segment that could not be read whole.
+    unreadable: Option<Fault>,
 }
 
 impl AuditLog {
@@ -156,7 +132,7 @@ impl AuditLog {
     ) -> Result<Verification> {
         let (inner, archive) = (self.inner(), self.archiver()?.archive());
         let holds = in_force(archive, inner.keys()).await?;
-        let keeping = inner.keeping().with_holds(&holds);
+        let keeping = inner.keeping(&holds);
         verify(archive, inner.store(), keeping, options, progress).await
     }
 }
@@ -218,10 +194,13 @@ async fn verify(
         }
     }
     report.checkpoint = checkpoints.current().filter(|_| fault.is_none()).cloned();
-    report.fault = fault;
+    (report.fault, report.also) = match walked.unreadable {
+        Some(unreadable) => (Some(unreadable), fault),
+        None => (fault, None),
+    };
     telemetry::verified(report.is_sound());
     if let Some(fault) = &report.fault {
-        tracing::error!(%fault, "the audit log does not verify");
+        tracing::error!(%fault, also = report.also.as_ref().map(tracing::field::display), "the audit log does not verify");
     }
     Ok(report)
 }

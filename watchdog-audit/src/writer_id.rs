@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
 /// One run of one process: 128 random bits, written as 32 hexadecimal digits.
 ///
 /// A writer numbers its entries 1, 2, 3, …, so a hole shows at any later time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WriterId([u8; 16]);
 
 impl WriterId {
@@ -65,16 +65,29 @@ impl FromStr for WriterId {
     }
 }
 
-impl TryFrom<String> for WriterId {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+impl Serialize for WriterId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::hex::encode(&self.0))
     }
 }
 
-impl From<WriterId> for String {
-    fn from(id: WriterId) -> Self {
-        id.to_string()
+impl<'de> Deserialize<'de> for WriterId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Digits;
+
+        impl Visitor<'_> for Digits {
+            type Value = WriterId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a writer id of 32 hexadecimal digits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<WriterId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        // A text with escapes is not borrowed; the visitor takes either.
+        deserializer.deserialize_str(Digits)
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     use watchdog_core::Timestamp;
     use watchdog_core::audit::{Category, Entry, Resource};
 
-    fn line(n: u64) -> Line {
+    fn line(n: u64) -> Line<'static> {
         let place = Place {
             writer: WriterId::from_bytes([7; 16]),
             sequence: n,

@@ -1,9 +1,8 @@
 //! The archiver under legal holds: which segments get no life, lose it, or get it back.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 
 use uuid::Uuid;
-use watchdog_core::audit::Category;
 
 use super::Archiver;
 use crate::chain::Chain;
@@ -27,12 +26,22 @@ impl Watch {
     }
 }
 
-/// Segments that were read and that no hold covers, so that they are read once.
+/// Segments a run reads at most to tell whether a hold covers them; the others are kept until a later
+/// run.
+const READ_AT_ONCE: usize = 64;
+
+/// Segments that were read, and whether a hold covers them: each is read once.
 #[derive(Debug, Default)]
 pub(super) struct Examined {
     /// The holds they were read for.
     holds: Holds,
-    free: HashSet<SegmentId>,
+    covered: HashMap<SegmentId, bool>,
+}
+
+impl Examined {
+    fn is_free(&self, segment: SegmentId) -> bool {
+        self.covered.get(&segment) == Some(&false)
+    }
 }
 
 impl Archiver {
@@ -58,19 +67,36 @@ impl Archiver {
     pub(super) async fn settle(&self, watch: &Watch, examined: &mut Examined) -> Result<()> {
         let holds = &watch.holds;
         if examined.holds != *holds {
-            *examined = Examined { holds: holds.clone(), free: HashSet::new() };
+            *examined = Examined { holds: holds.clone(), covered: HashMap::new() };
         }
-        examined.free.extend(&watch.free);
+        examined.covered.extend(watch.free.iter().map(|segment| (*segment, false)));
         let chain = self.archive.refreshed().await?;
         if !holds.is_empty() {
             self.suspend_covered(holds, &chain, examined).await?;
         }
-        let categories = categories(&chain);
+        let contents = contents(&chain, holds);
+        let mut reads = READ_AT_ONCE;
         for partition in 0..self.store.partitions() {
             let unarchived = self.store.partition(partition).await?.unarchived;
             for number in self.store.held(partition).await? {
                 let segment = SegmentId { partition, number };
-                if self.is_covered(segment, unarchived, holds, &categories, examined).await? {
+                // They expire in order, and readers rely on it.
+                let is_covered = match known(&contents, segment, holds) {
+                    _ if segment.number <= unarchived => !holds.is_empty(),
+                    Coverage::Free => false,
+                    Coverage::Covered => true,
+                    Coverage::Unknown => match examined.covered.get(&segment) {
+                        Some(is_covered) => *is_covered,
+                        None if reads == 0 => true,
+                        None => {
+                            reads -= 1;
+                            let is_covered = self.is_covered(segment, holds).await?;
+                            examined.covered.insert(segment, is_covered);
+                            is_covered
+                        }
+                    },
+                };
+                if is_covered {
                     continue;
                 }
                 let change = watch.change(partition);
@@ -91,15 +117,13 @@ impl Archiver {
         chain: &Chain,
         examined: &Examined,
     ) -> Result<()> {
-        let categories = categories(chain);
+        let contents = contents(chain, holds);
         for partition in 0..self.store.partitions() {
             let held = self.store.partition(partition).await?;
             let candidates: Vec<u64> = (1..held.open)
                 .filter(|number| {
                     let segment = SegmentId { partition, number: *number };
-                    let found = known(&categories, segment);
-                    holds.cover_some(found.as_deref()) != Coverage::Free
-                        && !examined.free.contains(&segment)
+                    known(&contents, segment, holds) != Coverage::Free && !examined.is_free(segment)
                 })
                 .collect();
             self.store.suspend_expiry(partition, &candidates).await?;
@@ -107,24 +131,8 @@ impl Archiver {
         Ok(())
     }
 
-    async fn is_covered(
-        &self,
-        segment: SegmentId,
-        unarchived: u64,
-        holds: &Holds,
-        categories: &Contents,
-        examined: &mut Examined,
-    ) -> Result<bool> {
-        // They expire in order, and readers rely on it.
-        if segment.number <= unarchived {
-            return Ok(!holds.is_empty());
-        }
-        match holds.cover_some(known(categories, segment).as_deref()) {
-            Coverage::Free => return Ok(false),
-            Coverage::Covered => return Ok(true),
-            Coverage::Unknown if examined.free.contains(&segment) => return Ok(false),
-            Coverage::Unknown => {}
-        }
+    /// Reads a segment to tell whether a hold covers an entry of it.
+    async fn is_covered(&self, segment: SegmentId, holds: &Holds) -> Result<bool> {
         let mut is_covered = false;
         let read = live::read(self.store.as_ref(), segment, |_, frame| {
             is_covered = is_covered || holds.cover([frame]);
@@ -136,29 +144,27 @@ impl Archiver {
             Err(error) => return Err(error),
         }
         self.store.lease(&self.holder, super::LEASE).await?;
-        if !is_covered {
-            examined.free.insert(segment);
-        }
         Ok(is_covered)
     }
 }
 
-/// The categories of the entries of a segment, `None` where the chain does not tell all of them.
-type Contents = HashMap<SegmentId, Option<BTreeSet<Category>>>;
+/// Whether the holds cover an entry of a segment, `None` where the chain does not tell all of it.
+type Contents = HashMap<SegmentId, Option<Coverage>>;
 
-fn categories(chain: &Chain) -> Contents {
+fn contents(chain: &Chain, holds: &Holds) -> Contents {
     let mut contents = Contents::new();
     for manifest in chain.manifests() {
-        let found = contents.entry(manifest.segment).or_insert_with(|| Some(BTreeSet::new()));
-        if manifest.repeated > 0 {
+        let found = contents.entry(manifest.segment).or_insert(Some(Coverage::Free));
+        if manifest.repeated > 0 || manifest.unreadable.is_some() {
             *found = None;
         } else if let Some(found) = found {
-            found.extend(manifest.objects.iter().map(|object| object.category));
+            let each = manifest.objects.iter().map(|object| holds.cover_object(object));
+            *found = each.fold(*found, Coverage::max);
         }
     }
     contents
 }
 
-fn known(contents: &Contents, segment: SegmentId) -> Option<Vec<Category>> {
-    Some(contents.get(&segment)?.as_ref()?.iter().copied().collect())
+fn known(contents: &Contents, segment: SegmentId, holds: &Holds) -> Coverage {
+    contents.get(&segment).copied().flatten().unwrap_or_else(|| holds.cover_unknown())
 }

@@ -1,6 +1,7 @@
 //! Partitions: made ahead, and dropped when what they hold has outlived its retention.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use watchdog_core::Timestamp;
 use watchdog_core::audit::Category;
@@ -10,14 +11,17 @@ use watchdog_storage::postgres::{Postgres, classify};
 use crate::archive::Archive;
 use crate::copy::cursor;
 use crate::copy::month::{Month, category_name, month_in};
-use crate::copy::source::Keeping;
 use crate::copy::telemetry;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hold::in_force;
 use crate::personal::SubjectKeys;
 use crate::postgres::{Schema, database, query};
+use crate::retention::Keeping;
 
 /// How long the end of a partition waits for readers; everybody behind it waits as long.
 const LOCK_TIMEOUT: &str = "1s";
+/// How long the legal holds may take to be read while a partition is locked.
+const HOLDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The partitions that entries of this month and the next go to.
 pub(crate) fn ahead(now: Timestamp) -> BTreeSet<(Category, Month)> {
@@ -47,38 +51,31 @@ pub(crate) async fn ensure(
     done.map(drop).map_err(classify)
 }
 
-/// The categories whose partitions a legal hold keeps.
-pub(crate) async fn held_categories(
-    archive: &Archive,
-    keys: Option<&dyn SubjectKeys>,
-) -> Result<Vec<Category>> {
-    let holds = crate::hold::in_force(archive, keys).await?;
-    Ok(Category::ALL.into_iter().filter(|category| holds.concern(*category)).collect())
-}
-
 /// Drops what has outlived its retention and is under no hold; returns how many partitions.
 ///
-/// A partition somebody reads is left for the next time. What is held is asked again before each:
-/// a hold that was placed since the run began keeps the rest.
+/// A partition somebody reads is left for the next time. The holds are read once more when the
+/// partition is locked and before its end is committed: a hold that was placed by then keeps it.
+/// What is left is the commit itself: a hold that is placed during that one round trip finds the
+/// rows of the partition gone. They had outlived their retention, and the archive has their entries
+/// as far as its own lifecycle does.
 pub(crate) async fn drop_outlived(
     postgres: &Postgres,
     schema: &Schema,
     keeping: &Keeping,
-    (archive, keys): (&Archive, Option<&dyn SubjectKeys>),
+    holds: (&Archive, Option<&dyn SubjectKeys>),
 ) -> Result<u64> {
     let mut dropped = 0;
     for category in Category::ALL {
         for month in months(postgres, schema, category).await? {
-            if !keeping.has_outlived(category, month)
-                || held_categories(archive, keys).await?.contains(&category)
-            {
+            if !keeping.has_outlived(category, month) {
                 continue;
             }
-            match drop_month(postgres, schema, category, month).await {
-                Ok(()) => {
+            match drop_month(postgres, schema, (category, month), holds).await {
+                Ok(true) => {
                     dropped += 1;
                     telemetry::dropped(category, &month.first_day());
                 }
+                Ok(false) => break,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     tracing::info!(%error, %category, "a partition is in use; trying again later");
                 }
@@ -103,12 +100,13 @@ async fn months(postgres: &Postgres, schema: &Schema, category: Category) -> Res
     Ok(names.filter_map(|name| month_in(&name, category)).collect())
 }
 
+/// Whether the partition is dropped: not when a legal hold keeps it.
 async fn drop_month(
     postgres: &Postgres,
     schema: &Schema,
-    category: Category,
-    month: Month,
-) -> Result<()> {
+    (category, month): (Category, Month),
+    (archive, keys): (&Archive, Option<&dyn SubjectKeys>),
+) -> Result<bool> {
     let refused = database("a partition of the copy was not dropped");
     let mut transaction = postgres.begin().await.map_err(refused)?;
     cursor::lock(&mut transaction, schema).await?;
@@ -122,5 +120,16 @@ async fn drop_month(
         .execute(&mut *transaction)
         .await
         .map_err(|error| refused(classify(error)))?;
-    transaction.commit().await.map_err(refused)
+    // Readers of the copy wait while this is asked.
+    let holds = tokio::time::timeout(HOLDS_TIMEOUT, in_force(archive, keys)).await;
+    let holds = holds.map_err(|_| {
+        let text = "the bucket did not tell the legal holds in time: no partition is dropped";
+        Error::new(ErrorKind::Unavailable, text)
+    })??;
+    if holds.concern(category) {
+        transaction.rollback().await.map_err(refused)?;
+        return Ok(false);
+    }
+    transaction.commit().await.map_err(refused)?;
+    Ok(true)
 }

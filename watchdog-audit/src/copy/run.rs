@@ -18,13 +18,14 @@ use crate::copy::copier::Copier;
 use crate::copy::cursor::{self, Cursor};
 use crate::copy::month::Month;
 use crate::copy::row::Row;
-use crate::copy::source::{Batch, Keeping, gather};
+use crate::copy::source::{Batch, gather};
 use crate::copy::{Copied, partition, telemetry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pack::split;
 use crate::personal::SubjectKeys;
 use crate::postgres::database;
 use crate::progress::{OnProgress, Progress};
+use crate::retention::Keeping;
 
 /// How long one batch may take: a server that is frozen enforces no timeout of its own.
 const BATCH_LIMIT: Duration = Duration::from_secs(120);

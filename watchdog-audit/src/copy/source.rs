@@ -1,15 +1,13 @@
 //! What is copied: the verified objects of the archive, in the order of the manifests.
 
-use watchdog_core::Timestamp;
 use watchdog_core::audit::Category;
 
 use crate::archive::Archive;
 use crate::chain::{Chain, FaultKind};
-use crate::config::ArchiveRetention;
 use crate::copy::month::Month;
 use crate::copy::telemetry;
 use crate::error::{Error, Result};
-use crate::manifest::ArchivedObject;
+use crate::retention::Keeping;
 use crate::segment::ManifestRef;
 
 /// A batch ends with the manifest that brings it to so many entries,
@@ -17,27 +15,10 @@ const BATCH_ENTRIES: u64 = 10_000;
 /// or to so many bytes of lines.
 const BATCH_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What is kept how long, now.
-#[derive(Clone, Debug)]
-pub(crate) struct Keeping {
-    pub(crate) retention: ArchiveRetention,
-    pub(crate) now: Timestamp,
-    /// Categories under legal hold.
-    pub(crate) held: Vec<Category>,
-}
-
 impl Keeping {
     /// Whether a month of a category has no place in the copy any more.
     pub(crate) fn has_outlived(&self, category: Category, month: Month) -> bool {
-        !self.held.contains(&category) && month.has_outlived(self.retention.of(category), self.now)
-    }
-
-    /// Whether the bucket may have let an object expire.
-    fn may_be_gone(&self, object: &ArchivedObject) -> bool {
-        let kept = self.retention.of(object.category);
-        let kept = kept.and_then(|kept| jiff::SignedDuration::try_from(kept).ok());
-        kept.and_then(|kept| object.recorded.to.checked_add(kept).ok())
-            .is_some_and(|end| end <= self.now)
+        !self.is_held(category) && month.has_outlived(self.retention.of(category), self.now)
     }
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Resource};
 
-use super::{HOLD_RESOURCE, Holds, LegalHold, PLACED, objects};
+use super::{HOLD_RESOURCE, Holds, LegalHold, PLACED, erasing, objects};
 use crate::error::Result;
 use crate::log::AuditLog;
 use crate::operation::Operation;
@@ -11,7 +11,8 @@ use crate::personal::SubjectHandle;
 
 impl AuditLog {
     /// Places a legal hold: when this has returned, no segment of the store with an entry it covers
-    /// has a life that ends, and no subject it concerns can be erased.
+    /// has a life that ends, and no subject it concerns can be erased. An erasure that was begun
+    /// before is waited for: it has ended, or has been refused.
     ///
     /// In the store a hold keeps whole segments: neighbours of a covered entry stay as well. A
     /// segment that was archived before may be kept until the next run of the archiver finds that
@@ -27,9 +28,11 @@ impl AuditLog {
     ///
     /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, for an id that was used
     /// for another hold, or for one outside the rules;
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a reason over 1024 bytes; as of
-    /// [`begin`](Self::begin), then nothing is held; else as of store and bucket. Calling again
-    /// resumes.
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a reason over 1024 bytes;
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) when an erasure is under way that does not end
+    /// within ten seconds, or one broke off within the last ten minutes: the hold stands, and
+    /// whether that erasure came first is not known. As of [`begin`](Self::begin), then nothing is
+    /// held; else as of store and bucket. Calling again resumes.
     pub async fn hold(&self, hold: LegalHold, by: Actor) -> Result<()> {
         hold.check()?;
         let mut operation = self.begin_hold(by, PLACED, &hold.id).await?;
@@ -53,12 +56,14 @@ impl AuditLog {
             operation.detail("subject", name);
         }
         let archiver = self.archiver()?;
-        objects::place(archiver.archive(), inner.keys(), hold, inner.clock().now()).await?;
+        let now = inner.clock().now();
+        objects::place(archiver.archive(), inner.keys(), hold, now).await?;
         let change = Uuid::now_v7();
         for partition in 0..inner.store().partitions() {
             inner.store().announce_holds(partition, change).await?;
         }
         archiver.suspend().await?;
+        erasing::wait(archiver.archive(), now).await?;
         // Else the bucket goes on removing what is held.
         self.tend_lifecycle().await
     }

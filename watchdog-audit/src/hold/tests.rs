@@ -4,7 +4,9 @@ use watchdog_core::audit::{Entry, Resource};
 
 use super::*;
 use crate::entry::Place;
+use crate::manifest::TimeRange;
 use crate::writer_id::WriterId;
+use crate::zone::ZoneBuilder;
 
 fn frame(entries: &[(Category, &str)]) -> Frame {
     let writer = WriterId::from_bytes([1; 16]);
@@ -53,25 +55,53 @@ fn a_hold_covers_by_category_and_subject_and_without_both_everything() {
     assert!(holds(both).cover(&entries), "one of several is enough");
 }
 
+/// An object with the entries of one category, as its manifest tells of it.
+fn object(category: Category, actors: &[&str]) -> ArchivedObject {
+    let entries: Vec<_> = actors.iter().map(|actor| (category, *actor)).collect();
+    let mut zone = ZoneBuilder::default();
+    frame(&entries).lines().for_each(|line| zone.push(&Line::decode(line).unwrap()));
+    let recorded = TimeRange { from: Timestamp::UNIX_EPOCH, to: Timestamp::UNIX_EPOCH };
+    ArchivedObject {
+        key: String::new(),
+        category,
+        entries: 0,
+        bytes: 0,
+        raw_bytes: 0,
+        sha256: String::new(),
+        root: String::new(),
+        recorded,
+        occurred: recorded,
+        zone: zone.finish(),
+    }
+}
+
 #[test]
-fn what_the_categories_tell_agrees_with_the_entries() {
-    let found = [Category::Access, Category::Database];
-    let alice = || hold().with_subject(Actor::user("alice"));
+fn what_a_manifest_tells_agrees_with_the_entries() {
+    let found = object(Category::Access, &["alice", "bob"]);
+    let by = |actor| hold().with_subject(Actor::user(actor));
     for (terms, known, unknown) in [
         (hold(), Coverage::Covered, Coverage::Covered),
         (hold().with_category(Category::Access), Coverage::Covered, Coverage::Unknown),
         (hold().with_category(Category::Security), Coverage::Free, Coverage::Unknown),
-        (alice(), Coverage::Unknown, Coverage::Unknown),
-        (alice().with_category(Category::Access), Coverage::Unknown, Coverage::Unknown),
-        (alice().with_category(Category::Security), Coverage::Free, Coverage::Unknown),
+        (by("alice"), Coverage::Unknown, Coverage::Unknown),
+        (by("carol"), Coverage::Free, Coverage::Unknown),
+        (by("alice").with_category(Category::Access), Coverage::Unknown, Coverage::Unknown),
+        (by("alice").with_category(Category::Security), Coverage::Free, Coverage::Unknown),
     ] {
         let holds = holds([terms.clone()]);
-        assert_eq!(holds.cover_some(Some(&found)), known, "{terms:?}");
-        assert_eq!(holds.cover_some(None), unknown, "{terms:?}");
+        assert_eq!(holds.cover_object(&found), known, "{terms:?}");
+        assert_eq!(holds.cover_unknown(), unknown, "{terms:?}");
     }
-    assert_eq!(holds([]).cover_some(None), Coverage::Free);
-    let both = holds([alice(), hold().with_category(Category::Access)]);
-    assert_eq!(both.cover_some(Some(&found)), Coverage::Covered, "the strongest counts");
+    assert_eq!(holds([]).cover_unknown(), Coverage::Free);
+    let both = holds([by("alice"), hold().with_category(Category::Access)]);
+    assert_eq!(both.cover_object(&found), Coverage::Covered, "the strongest counts");
+    let mut forgotten = found;
+    forgotten.zone.forget();
+    assert_eq!(
+        holds([by("carol")]).cover_object(&forgotten),
+        Coverage::Unknown,
+        "it denies nothing"
+    );
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use watchdog_core::health::CheckReport;
 
-use crate::copy::{Copied, Keeping, Run, held_categories};
+use crate::copy::{Copied, Run};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hold::in_force;
 use crate::log::{AuditLog, Inner};
 use crate::progress::OnProgress;
 
@@ -73,8 +74,7 @@ impl Inner {
         let (Some(copier), Some(archive)) = (&self.copier, self.archive()) else {
             return Err(Error::new(ErrorKind::Misuse, "the audit log has no copy in Postgres"));
         };
-        let held = held_categories(archive, self.keys()).await?;
-        let keeping = Keeping { retention: self.retention, now: self.clock.now(), held };
+        let keeping = self.keeping(&in_force(archive, self.keys()).await?);
         Ok(Run { copier, archive, keeping, keys: self.keys() })
     }
 }

@@ -94,6 +94,12 @@ async fn trouble(log: &AuditLog) -> Option<CheckReport> {
     if spool.is_some_and(|spool| spool.damaged_files > 0) {
         return Some(CheckReport::warn("files of a spool are damaged; they are kept"));
     }
+    #[cfg(feature = "objects")]
+    if log.inner().archive().is_some_and(|archive| archive.unreadable() > 0) {
+        return Some(CheckReport::warn(
+            "segments were archived that cannot be read: verify the log",
+        ));
+    }
     shared.spoolless().map(|reason| CheckReport::warn(format!("there is no spool: {reason}")))
 }
 
@@ -102,6 +108,10 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     let waiting = log.inner().shared.waiting.load(Ordering::Relaxed);
     report = report.with_observation("waiting_entries", number(waiting));
+    #[cfg(feature = "objects")]
+    if let Some(archive) = log.inner().archive() {
+        report = report.with_observation("unreadable_segments", number(archive.unreadable()));
+    }
     let Some(spool) = log.spool() else { return report };
     let oldest = spool.oldest.unwrap_or_default();
     telemetry::spool_oldest(oldest);

@@ -16,7 +16,7 @@ const PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// A line that is asked for, and its bytes as they are stored.
 #[derive(Debug)]
 pub(crate) struct Hit {
-    pub(crate) line: Line,
+    pub(crate) line: Line<'static>,
     size: usize,
     #[cfg(feature = "objects")]
     pub(crate) bytes: Vec<u8>,
@@ -72,7 +72,7 @@ impl Best {
                 #[cfg(feature = "objects")]
                 bytes: bytes.to_vec(),
                 size: bytes.len(),
-                line,
+                line: line.into_owned(),
             };
             self.insert(Position::of(&hit.line), hit);
         }

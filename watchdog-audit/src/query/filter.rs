@@ -70,26 +70,27 @@ impl Filter {
     pub(crate) fn takes(&self, line: &Line) -> bool {
         let query = &self.query;
         self.takes_instant(line.occurred_at)
-            && query.action.as_ref().is_none_or(|action| *action == line.action)
+            && query.action.as_ref().is_none_or(|action| **action == *line.action)
             && query.outcome.is_none_or(|outcome| outcome == line.outcome)
             && (query.categories.is_empty() || query.categories.contains(&line.category))
-            && query.request.as_ref().is_none_or(|id| line.request_id.as_ref() == Some(id))
+            && query.request.as_ref().is_none_or(|id| line.request_id.as_deref() == Some(id))
             && query.resource.as_ref().is_none_or(|(kind, id)| {
-                *kind == line.resource.kind && id.as_ref().is_none_or(|id| *id == line.resource.id)
+                **kind == *line.resource.kind
+                    && id.as_ref().is_none_or(|id| **id == *line.resource.id)
             })
             && self.takes_actor(line)
             && query.cursor.is_none_or(|cursor| {
                 cursor.after.is_before(Position::of(line), query.order)
-                    && cursor
-                        .reads_until
-                        .is_none_or(|until| line.action != READ_ACTION || line.recorded_at < until)
+                    && cursor.reads_until.is_none_or(|until| {
+                        *line.action != *READ_ACTION || line.recorded_at < until
+                    })
             })
     }
 
     fn takes_actor(&self, line: &Line) -> bool {
         self.query.actor.as_ref().is_none_or(|actor| match (&line.sealed, &line.actor.id) {
             (Some(sealed), _) => self.handles.contains(&sealed.subject),
-            (None, Some(id)) => line.actor.kind == actor.kind && *id == actor.id,
+            (None, Some(id)) => *line.actor.kind == *actor.kind && **id == *actor.id,
             (None, None) => false,
         })
     }

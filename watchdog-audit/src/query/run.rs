@@ -60,7 +60,7 @@ impl AuditLog {
 
     /// The personal fields of a line, `None` where they stay sealed: their key is gone, or what
     /// stands there is no box. Nobody who damages one line hides all others by that.
-    pub(crate) async fn opened(&self, line: &Line) -> Result<Option<Personal>> {
+    pub(crate) async fn opened(&self, line: &Line<'_>) -> Result<Option<Personal>> {
         let (Some(sealed), Some(keys)) = (&line.sealed, self.inner().keys()) else {
             return Ok(None);
         };

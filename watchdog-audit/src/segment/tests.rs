@@ -12,6 +12,7 @@ fn request(number: u64, first: u64, count: u64) -> AppendRequest {
 
 fn proof(token: u64) -> ArchiveProof {
     ArchiveProof {
+        missing: 0,
         entries: 3,
         frames: 1,
         last: None,

@@ -129,6 +129,31 @@ impl EmbeddedStore {
         })
         .await
     }
+
+    /// At most `limit` frames of a segment after one of them, each through `read`.
+    async fn page<T: Send + 'static>(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+        read: fn(&[u8]) -> Result<T>,
+    ) -> Result<Vec<(FrameId, T)>> {
+        self.read(move |transaction, _| {
+            let table = transaction.open_table(FRAMES).map_err(failed)?;
+            let (partition, number) = (segment.partition, segment.number);
+            let from = after.map_or(0, |id| id.number + 1);
+            let range = (partition, number, from)..=(partition, number, u64::MAX);
+            let mut frames = Vec::new();
+            for row in table.range(range).map_err(failed)?.take(limit) {
+                let (place, held) = row.map_err(failed)?;
+                let (millis, bytes) = held.value();
+                let id = FrameId { millis, number: place.value().2 };
+                frames.push((id, read(bytes)?));
+            }
+            Ok(frames)
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -235,21 +260,16 @@ impl SegmentStore for EmbeddedStore {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
-        self.read(move |transaction, _| {
-            let table = transaction.open_table(FRAMES).map_err(failed)?;
-            let (partition, number) = (segment.partition, segment.number);
-            let from = after.map_or(0, |id| id.number + 1);
-            let range = (partition, number, from)..=(partition, number, u64::MAX);
-            let mut frames = Vec::new();
-            for row in table.range(range).map_err(failed)?.take(limit) {
-                let (place, held) = row.map_err(failed)?;
-                let (millis, bytes) = held.value();
-                let id = FrameId { millis, number: place.value().2 };
-                frames.push((id, Frame::decode(bytes)?));
-            }
-            Ok(frames)
-        })
-        .await
+        self.page(segment, after, limit, Frame::decode).await
+    }
+
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        self.page(segment, after, limit, |bytes| Ok(bytes.to_vec())).await
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {

@@ -13,6 +13,7 @@
 //! | `wd:a:{0}:partitions` | string | the greatest number of partitions there has been | for ever |
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
+mod answer;
 mod holds;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
-use watchdog_storage::redis::{Arg, Key, Redis, Replication, Script, Ttl, Value};
+use watchdog_storage::redis::{Key, Redis, Replication, Script, Ttl, Value};
 
 use crate::error::{Error, ErrorKind, Result, storage};
 use crate::frame::{Frame, checksum_of};
@@ -32,6 +33,7 @@ use crate::segment::{
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
+use answer::{Answer, decimal, integer, millis, raw, text, totals_from, unexpected};
 
 static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
@@ -273,23 +275,34 @@ impl SegmentStore for RedisStore {
         after: Option<FrameId>,
         limit: usize,
     ) -> Result<Vec<(FrameId, Frame)>> {
+        let raw = self.raw_frames(segment, after, limit).await?;
+        let decode = move || {
+            let frames = raw.into_iter().map(|(id, bytes)| match Frame::decode(&bytes) {
+                Ok(frame) => Ok((id, frame)),
+                Err(error) => Err(Error::corrupt(format_args!("frame {id} of {segment}: {error}"))),
+            });
+            frames.collect()
+        };
+        // A page takes milliseconds to decode; others wait on this thread.
+        tokio::task::spawn_blocking(decode).await.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the read of a segment was cut off")
+                .with_source(error)
+        })?
+    }
+
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let entries = self
             .redis
             .xrange(&self.segment_key(segment), &from, "+", limit as u64)
             .await
             .map_err(storage("redis did not read a segment"))?;
-        entries
-            .iter()
-            .map(|entry| match entry.fields.as_slice() {
-                [(name, bytes)] if name.as_ref() == b"d" => {
-                    Ok((entry.id.parse()?, Frame::decode(bytes)?))
-                }
-                _ => {
-                    Err(Error::corrupt(format_args!("entry {} of {segment} is no frame", entry.id)))
-                }
-            })
-            .collect()
+        entries.iter().map(|entry| Ok((entry.id.parse()?, raw(entry)))).collect()
     }
 
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
@@ -318,6 +331,7 @@ impl SegmentStore for RedisStore {
                     holds.as_str().into(),
                     integer(proof.is_held.into())?,
                     last.as_str().into(),
+                    integer(proof.missing)?,
                 ],
             )
             .await
@@ -463,72 +477,4 @@ pub(crate) async fn refuse_evicting(redis: &Redis) -> Result<()> {
             Ok(())
         }
     }
-}
-
-/// What a script answers: a verdict, then values.
-struct Answer<'a> {
-    verdict: &'a str,
-    values: &'a [Value],
-}
-
-impl<'a> Answer<'a> {
-    fn new(value: &'a Value) -> Result<Self> {
-        match value {
-            Value::Array(values) => match values.first() {
-                Some(Value::Bytes(verdict)) => Ok(Self { verdict: text(verdict)?, values }),
-                _ => Err(unexpected()),
-            },
-            _ => Err(unexpected()),
-        }
-    }
-
-    fn number(&self, index: usize) -> Result<u64> {
-        match self.values.get(index) {
-            Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| unexpected()),
-            Some(Value::Bytes(bytes)) => decimal(bytes),
-            _ => Err(unexpected()),
-        }
-    }
-
-    fn text(&self, index: usize) -> Result<&'a str> {
-        match self.values.get(index) {
-            Some(Value::Bytes(bytes)) => text(bytes),
-            _ => Err(unexpected()),
-        }
-    }
-}
-
-fn totals_from(text: &str) -> Result<Totals> {
-    let numbers = text
-        .split(':')
-        .map(|number| number.parse().map_err(|_| unexpected()))
-        .collect::<Result<Vec<u64>>>()?;
-    let [entries, frames, bytes, first_millis, last_millis] = numbers[..] else {
-        return Err(unexpected());
-    };
-    Ok(Totals { entries, frames, bytes, first_millis, last_millis })
-}
-
-/// Lua counts in doubles: whole numbers are exact up to 2^53.
-fn integer(number: u64) -> Result<Arg<'static>> {
-    match i64::try_from(number) {
-        Ok(number) if number <= 1 << 53 => Ok(number.into()),
-        _ => Err(Error::new(ErrorKind::Misuse, "number is over 2^53")),
-    }
-}
-
-fn millis(duration: Duration) -> Result<Arg<'static>> {
-    integer(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn text(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|_| unexpected())
-}
-
-fn decimal(bytes: &[u8]) -> Result<u64> {
-    text(bytes)?.parse().map_err(|_| unexpected())
-}
-
-fn unexpected() -> Error {
-    Error::corrupt("redis answered with something the audit log does not write")
 }

@@ -81,10 +81,39 @@ impl AuditLog {
         // What was taken before this entry is sealed before it, under the key that goes.
         if self.inner().is_enabled() {
             self.record_or(begun, OnFull::Wait).await?;
-            // That may have taken a while.
-            self.refuse_when_held(subject).await?;
         }
-        self.subject_keys()?.erase(subject).await
+        self.destroy(self.subject_keys()?, subject).await
+    }
+
+    /// Destroys the keys of a subject that no legal hold concerns. Whoever places a hold from here
+    /// on waits for the end.
+    #[cfg(feature = "objects")]
+    async fn destroy(&self, keys: &dyn SubjectKeys, subject: &Actor) -> Result<u64> {
+        use crate::hold::{Erasing, WITHIN};
+        let Some(archive) = self.inner().archive() else {
+            self.refuse_when_held(subject).await?;
+            return keys.erase(subject).await;
+        };
+        let notice = Erasing::begin(archive, self.inner().clock().now()).await?;
+        let erasing = async {
+            self.refuse_when_held(subject).await?;
+            keys.erase(subject).await
+        };
+        let outcome = tokio::time::timeout(WITHIN, erasing).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unavailable, "the vault did not answer the erasure in time"))
+        });
+        match &outcome {
+            // It may go on in the vault.
+            Err(error) if error.is_retryable() => {}
+            _ => notice.over().await,
+        }
+        outcome
+    }
+
+    #[cfg(not(feature = "objects"))]
+    async fn destroy(&self, keys: &dyn SubjectKeys, subject: &Actor) -> Result<u64> {
+        self.refuse_when_held(subject).await?;
+        keys.erase(subject).await
     }
 
     /// Legal hold goes before erasure.

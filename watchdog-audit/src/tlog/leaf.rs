@@ -14,7 +14,11 @@ pub(crate) const COMMITMENT_BYTES: usize = 34;
 /// `tlog-tiles` can be (65 535 bytes) and goes when its category's retention is over, but the hash
 /// of the line. A line holds a random id, so its hash tells nothing of it to who does not have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Commitment([u8; COMMITMENT_BYTES]);
+pub(crate) struct Commitment {
+    bytes: [u8; COMMITMENT_BYTES],
+    /// The leaf's hash: needed in the tree of its object and in that over the log.
+    hash: Hash,
+}
 
 impl Commitment {
     /// The commitment to a line, without its newline.
@@ -23,21 +27,21 @@ impl Commitment {
         bytes[0] = VERSION;
         bytes[1] = code(category);
         bytes[2..].copy_from_slice(&sha256(&[line]));
-        Self(bytes)
+        Self::from_bytes(bytes)
     }
 
     /// A commitment as it was stored.
     pub(crate) fn from_bytes(bytes: [u8; COMMITMENT_BYTES]) -> Self {
-        Self(bytes)
+        Self { bytes, hash: leaf_hash(&bytes) }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; COMMITMENT_BYTES] {
-        &self.0
+        &self.bytes
     }
 
     /// The leaf's hash in the tree.
     pub(crate) fn hash(&self) -> Hash {
-        leaf_hash(&self.0)
+        self.hash
     }
 }
 

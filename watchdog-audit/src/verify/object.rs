@@ -45,12 +45,13 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         }
         held.numbers.entry(line.writer).or_default().push(line.sequence);
         zone.push(&line);
-        held.leaves.push(Commitment::of(line.category, bytes));
-        tree.push(bytes);
+        let leaf = Commitment::of(line.category, bytes);
+        tree.push_hash(leaf.hash());
+        held.leaves.push(leaf);
         // One that was not seen to its end may have placed nothing.
-        let is_placed = line.action == hold::PLACED && line.outcome == Outcome::Success;
-        if is_placed && line.resource.kind == hold::HOLD_RESOURCE {
-            held.holds.push(line.resource.id.clone());
+        let is_placed = *line.action == *hold::PLACED && line.outcome == Outcome::Success;
+        if is_placed && *line.resource.kind == *hold::HOLD_RESOURCE {
+            held.holds.push(line.resource.id.into());
         }
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
@@ -71,6 +72,8 @@ pub(super) fn complete(
     mut numbers: Numbers,
     is_whole: bool,
 ) -> Result<(), Fault> {
+    // What could not be read may be missing in the ranges.
+    let is_whole = is_whole && manifest.unreadable.is_none();
     let gap = |writer: &WriterId, due| {
         let detail = format!("entry {due} of writer {writer} is missing, or another stands twice");
         Err(Fault::new(FaultKind::SequenceGap, key, detail))

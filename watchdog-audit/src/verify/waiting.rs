@@ -131,8 +131,7 @@ pub(super) fn continues(
     waiting: &Waiting,
     report: &mut Verification,
 ) -> Option<Fault> {
-    let mut marks: BTreeMap<WriterId, u64> =
-        walked.links.high_waters().map(|(writer, last)| (*writer, *last)).collect();
+    let mut marks: BTreeMap<WriterId, u64> = walked.links.high_waters().collect();
     for (segment, writer, range) in &waiting.ranges {
         let mark = marks.entry(*writer).or_insert(0);
         if range.last <= *mark {
@@ -142,7 +141,9 @@ pub(super) fn continues(
         let held = waiting.partitions.get(usize::from(partition)).map(|held| held.unarchived);
         let unarchived = walked.links.unarchived(partition).or(held).unwrap_or(0);
         let is_begin = *mark == 0 && unarchived > 0;
-        if range.first != *mark + 1 && !is_begin {
+        // A frame before it may be in a segment that could not be read.
+        let may_skip = walked.links.allowance(partition, writer);
+        if range.first.saturating_sub(*mark + 1) > may_skip && !is_begin {
             let detail =
                 format!("writer {writer} goes on with {}, {} is due", range.first, *mark + 1);
             return Some(Fault::new(FaultKind::SequenceGap, segment.to_string(), detail));

@@ -10,11 +10,12 @@ use crate::chain::{Fault, FaultKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{ArchivedObject, Manifest, TreeHead};
 use crate::progress::{OnProgress, Progress};
+use crate::retention::Keeping;
 use crate::verify::checkpoint::Checkpoints;
 use crate::verify::object::{Checked, Numbers, checked, complete};
 use crate::verify::stray::Keys;
 use crate::verify::tree::{Leaves, TreeCheck};
-use crate::verify::{AT_ONCE, Keeping, Verification, VerifyOptions, Walked};
+use crate::verify::{AT_ONCE, Verification, VerifyOptions, Walked, unreadable};
 
 /// The manifests there are, by their names.
 #[derive(Debug, Default)]
@@ -140,6 +141,7 @@ impl Walk<'_> {
         }
         self.checkpoints.note(&manifest, &before);
         self.keys.name(&manifest);
+        unreadable::note(&manifest, &mut self.walked, &mut self.report);
         self.report.manifests += 1;
         let is_wanted = manifest.objects.iter().any(|object| self.options.covers(object));
         // As far as there are no tiles yet the tree can only be made from the objects.
@@ -190,6 +192,9 @@ impl Walk<'_> {
             if let Err(fault) = complete(&key, &sound.manifest, numbers, is_whole) {
                 return Ok(Some(fault));
             }
+            if let Some(fault) = unreadable::fault(self.archive, &sound.manifest).await? {
+                return Ok(Some(fault));
+            }
             if !sound.is_wanted {
                 self.tree.skip();
                 continue;
@@ -215,7 +220,7 @@ async fn look(
     }
     let content = match archive.content(object).await? {
         Ok(content) => content,
-        Err(fault) if fault.kind == FaultKind::MissingObject && keeping.is_over(object) => {
+        Err(fault) if fault.kind == FaultKind::MissingObject && keeping.may_be_gone(object) => {
             return Ok(Ok(Found::Unread { is_expired: true }));
         }
         Err(fault) => return Ok(Err(fault)),

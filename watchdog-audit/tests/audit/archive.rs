@@ -14,7 +14,10 @@ use watchdog_core::{Clock, RootKeys, Timestamp};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::testing::{require, test_name};
 
-use crate::bench::{assert_archived, assert_waiting_never_expires, entry, keys, log, record};
+use crate::bench::{
+    assert_archived, assert_waiting_never_expires, clocked, clocked_with, entry, keys, log, memory,
+    record,
+};
 
 const FIRST: SegmentId = SegmentId { partition: 0, number: 1 };
 
@@ -55,16 +58,7 @@ async fn a_segment_leaves_the_store_when_its_last_entry_has_lived_the_ttl() {
         segment_max_age: Duration::from_secs(1800),
         ..AuditConfig::default()
     };
-    let log = AuditLog::builder()
-        .with_config(&config)
-        .with_shared_store(Arc::clone(&store))
-        .with_archive(Objects::memory(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log = clocked_with(&config, Arc::clone(&store), &Objects::memory(), &clock).await;
     record(&log, 0..5).await;
     clock.advance(Duration::from_secs(600));
     record(&log, 5..10).await;
@@ -126,15 +120,7 @@ async fn full_segments_are_sealed_while_entries_go_on() {
 async fn entries_of_two_days_stand_in_two_objects() {
     let clock = ManualClock::new("2026-01-01T23:59:59Z".parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let log = AuditLog::builder()
-        .with_store(EmbeddedStore::memory().unwrap())
-        .with_archive(Objects::local(directory.path()).unwrap(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log = clocked(memory(), &Objects::local(directory.path()).unwrap(), &clock).await;
     let access = |clock: &ManualClock| {
         let resource = Resource::new("file", "7");
         let id = uuid::Uuid::now_v7();
@@ -194,7 +180,9 @@ for number, path in enumerate(sorted((root / "audit/v1/manifest").iterdir()), 1)
                                check=True).stdout
         assert len(lines) == meta["raw_bytes"] and len(content) == meta["bytes"]
         lines = lines.split(b"\n")[:-1]
-        assert len(lines) == meta["entries"] and tree(lines).hex() == meta["root"]
+        code = ["application", "database", "access", "security"].index(meta["category"]) + 1
+        leaves = [bytes([1, code]) + hashlib.sha256(line).digest() for line in lines]
+        assert len(lines) == meta["entries"] and tree(leaves).hex() == meta["root"]
         for line in map(json.loads, lines):
             assert line["category"] == meta["category"]
             seen.setdefault(line["writer"], []).append(line["seq"])

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 use watchdog_audit::segment::{Expiry, SegmentId};
-use watchdog_audit::{AuditConfig, AuditLog, Order, Query, SegmentStore};
+use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, Order, Query, SegmentStore};
 use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
+use watchdog_core::testing::ManualClock;
 use watchdog_core::{RootKeys, Secret, Timestamp};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::{Redis, RedisConfig};
@@ -58,6 +59,38 @@ pub(crate) async fn log_with(
         .build()
         .await
         .unwrap()
+}
+
+/// A log of a bucket whose time is that of a clock, which does nothing unless it is asked to.
+pub(crate) async fn clocked(
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+    clock: &ManualClock,
+) -> AuditLog {
+    clocked_with(&AuditConfig::default(), store, bucket, clock).await
+}
+
+pub(crate) async fn clocked_with(
+    config: &AuditConfig,
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+    clock: &ManualClock,
+) -> AuditLog {
+    AuditLog::builder()
+        .with_config(config)
+        .with_shared_store(store)
+        .with_archive(bucket.clone(), &keys())
+        .with_encryption(&keys())
+        .with_clock(Arc::new(clock.clone()))
+        .without_background()
+        .build()
+        .await
+        .unwrap()
+}
+
+/// A store in memory.
+pub(crate) fn memory() -> Arc<dyn SegmentStore> {
+    Arc::new(EmbeddedStore::memory().unwrap())
 }
 
 /// Records the entries with these numbers, one after the other.

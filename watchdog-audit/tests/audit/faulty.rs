@@ -134,6 +134,16 @@ impl SegmentStore for Faulty {
         self.inner().frames(segment, after, limit).await
     }
 
+    async fn raw_frames(
+        &self,
+        segment: SegmentId,
+        after: Option<FrameId>,
+        limit: usize,
+    ) -> Result<Vec<(FrameId, Vec<u8>)>> {
+        self.up()?;
+        self.inner().raw_frames(segment, after, limit).await
+    }
+
     async fn mark_archived(&self, segment: SegmentId, proof: &ArchiveProof) -> Result<Gate> {
         self.up()?;
         let gate = self.inner().mark_archived(segment, proof).await?;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use watchdog_audit::segment::{ArchiveProof, Expiry, Gate, SegmentId};
 use watchdog_audit::testing::{WIDE, frame, proof};
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, EmbeddedVault, ErrorKind, FaultKind, LegalHold, Order,
-    Query, RedisStore, SegmentStore, WriterId,
+    AuditConfig, EmbeddedStore, EmbeddedVault, ErrorKind, FaultKind, LegalHold, Order, Query,
+    RedisStore, SegmentStore, WriterId,
 };
 use watchdog_core::audit::{Actor, Category, Outcome};
 use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
-use crate::bench::{entry, keys, log, numbers, record, redis};
+use crate::bench::{clocked, entry, log, memory, numbers, record, redis};
 
 const FIRST: SegmentId = SegmentId { partition: 0, number: 1 };
 const SECOND: SegmentId = SegmentId { partition: 0, number: 2 };
@@ -166,17 +166,9 @@ async fn a_hold_that_comes_between_the_archive_and_the_gate_is_heard_of() {
 
 #[tokio::test]
 async fn the_embedded_store_sweeps_nothing_that_is_held() {
-    let clock = Arc::new(ManualClock::default());
-    let store = Arc::new(EmbeddedStore::memory().unwrap().with_clock(clock.clone()));
-    let log = AuditLog::builder()
-        .with_shared_store(store.clone())
-        .with_archive(Objects::memory(), &keys())
-        .with_encryption(&keys())
-        .with_clock(clock.clone())
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let clock = ManualClock::default();
+    let store = Arc::new(EmbeddedStore::memory().unwrap().with_clock(Arc::new(clock.clone())));
+    let log = clocked(store.clone(), &Objects::memory(), &clock).await;
     record(&log, 0..4).await;
     log.seal_and_archive().await.unwrap();
     log.hold(case("case-1"), clerk()).await.unwrap();
@@ -293,15 +285,7 @@ async fn a_hold_that_vanished_from_the_bucket_or_was_altered_is_named() {
 async fn an_object_that_goes_under_hold_has_not_expired() {
     let clock = ManualClock::default();
     let bucket = Objects::memory();
-    let log = AuditLog::builder()
-        .with_store(EmbeddedStore::memory().unwrap())
-        .with_archive(bucket.clone(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log = clocked(memory(), &bucket, &clock).await;
     record(&log, 0..4).await;
     log.seal_and_archive().await.unwrap();
     let hold = case("case-1").with_category(Category::Access);
@@ -323,15 +307,7 @@ async fn an_archiver_that_comes_late_lets_nothing_go_before_it_is_archived() {
     let clock = ManualClock::default();
     let store = EmbeddedStore::memory().unwrap().with_clock(Arc::new(clock.clone()));
     let store: Arc<dyn SegmentStore> = Arc::new(store);
-    let log = AuditLog::builder()
-        .with_shared_store(store.clone())
-        .with_archive(Objects::memory(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log = clocked(store.clone(), &Objects::memory(), &clock).await;
     record(&log, 0..4).await;
     store.seal(FIRST, None).await.unwrap();
     clock.advance(Duration::from_secs(1000 * 86_400));

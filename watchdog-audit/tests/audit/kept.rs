@@ -11,7 +11,7 @@ use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::Script;
 
 use crate::archive::files;
-use crate::bench::{keys, log, record, redis};
+use crate::bench::{clocked, log, memory, record, redis};
 
 fn object(directory: &Path, category: &str) -> PathBuf {
     files(&directory.join("audit/v1"))
@@ -28,15 +28,7 @@ async fn fault(log: &AuditLog) -> Option<FaultKind> {
 async fn an_object_may_be_gone_after_the_retention_of_its_category_and_not_before() {
     let clock = ManualClock::default();
     let directory = tempfile::tempdir().unwrap();
-    let log = AuditLog::builder()
-        .with_store(EmbeddedStore::memory().unwrap())
-        .with_archive(Objects::local(directory.path()).unwrap(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log = clocked(memory(), &Objects::local(directory.path()).unwrap(), &clock).await;
     record(&log, 0..8).await;
     log.seal_and_archive().await.unwrap();
 

@@ -13,7 +13,7 @@ use watchdog_storage::objects::{
 };
 use watchdog_storage::testing::s3::{Fault, S3Server};
 
-use crate::bench::{keys, log_with, record};
+use crate::bench::{clocked_with, log_with, memory, record};
 
 async fn server() -> (S3Server, Objects) {
     let server = S3Server::start().await.unwrap();
@@ -167,16 +167,13 @@ async fn what_a_store_expires_by_the_plan_is_explained_and_the_rest_stays() {
         security_days: 0,
     };
     let clock = ManualClock::default();
-    let log = AuditLog::builder()
-        .with_config(&AuditConfig { lifecycle, retention, ..AuditConfig::default() })
-        .with_store(EmbeddedStore::memory().unwrap())
-        .with_archive(bucket.clone(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log = clocked_with(
+        &AuditConfig { lifecycle, retention, ..AuditConfig::default() },
+        memory(),
+        &bucket,
+        &clock,
+    )
+    .await;
     let hold = LegalHold::new("case-1", "litigation").with_category(Category::Access);
     log.hold(hold, Actor::user("clerk")).await.unwrap();
     record(&log, 0..8).await;

@@ -1,18 +1,16 @@
 //! Restoring the archive into a store.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use watchdog_audit::{
     ArchiveRange, AuditConfig, AuditLog, EmbeddedStore, Progress, Restored, SegmentStore,
 };
 use watchdog_core::audit::Category;
+use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
-use crate::bench::{keys, log, log_with, numbers, record, redis};
-
-fn memory() -> Arc<dyn SegmentStore> {
-    Arc::new(EmbeddedStore::memory().unwrap())
-}
+use crate::bench::{clocked, keys, log, log_with, memory, numbers, record, redis};
 
 /// A log with 300 archived entries in several segments.
 async fn archived(bucket: &Objects) -> AuditLog {
@@ -119,4 +117,24 @@ async fn what_is_restored_into_another_log_is_not_in_its_archive() {
     let report = other.verify().await.unwrap();
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(report.entries, 5);
+}
+
+#[tokio::test]
+async fn what_was_restored_and_has_expired_is_restored_anew() {
+    let source = archived(&Objects::memory()).await;
+    let clock = ManualClock::default();
+    let store = EmbeddedStore::memory().unwrap().with_clock(Arc::new(clock.clone()));
+    let store: Arc<dyn SegmentStore> = Arc::new(store);
+    let other = clocked(Arc::clone(&store), &Objects::memory(), &clock).await;
+    for round in 0..3 {
+        let restored = source.restore(ArchiveRange::new(), store.as_ref()).await.unwrap();
+        assert_eq!((restored.entries, restored.known), (300, 0), "round {round}");
+        let again = source.restore(ArchiveRange::new(), store.as_ref()).await.unwrap();
+        assert_eq!((again.entries, again.known), (0, 300), "round {round}");
+        other.seal_and_archive().await.unwrap();
+        let again = source.restore(ArchiveRange::new(), store.as_ref()).await.unwrap();
+        assert_eq!((again.entries, again.known), (0, 300), "archived and not expired");
+        clock.advance(AuditConfig::default().ttl() + Duration::from_millis(1));
+        store.sweep().await.unwrap();
+    }
 }

@@ -194,7 +194,7 @@ async fn entries_that_come_while_the_archiver_runs_wait_for_the_next_run() {
     log.archiver()
         .unwrap()
         .run_observed(&|step, moment| {
-            if matches!(step, Step::Read(_)) && moment == Moment::Before {
+            if matches!(step, Step::Pack(_)) && moment == Moment::Before {
                 let late = late.clone();
                 send.send(tokio::spawn(async move { late.record(entry(3)).await })).unwrap();
             }

@@ -13,7 +13,7 @@ use watchdog_storage::objects::Objects;
 use watchdog_storage::testing::eventually;
 
 use crate::archive::files;
-use crate::bench::{assert_archived, entry, keys, log_with, numbers, record};
+use crate::bench::{assert_archived, clocked_with, entry, keys, log_with, numbers, record};
 use crate::faulty::Faulty;
 
 pub(crate) const SOON: Duration = Duration::from_secs(8);
@@ -361,16 +361,9 @@ async fn a_clock_that_jumps_a_day_breaks_nothing() {
     clock.advance(Duration::from_secs(10 * 86_400));
     let directory = tempfile::tempdir().unwrap();
     let (store, bucket) = (store(), Objects::memory());
-    let log = AuditLog::builder()
-        .with_config(&config(directory.path(), Durability::Spool))
-        .with_shared_store(store.clone())
-        .with_archive(bucket, &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap();
+    let log =
+        clocked_with(&config(directory.path(), Durability::Spool), store.clone(), &bucket, &clock)
+            .await;
     store.take_down(true);
     record(&log, 0..5).await;
     clock.advance(Duration::from_secs(86_400));

@@ -16,7 +16,7 @@ use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
 use crate::archive::files;
-use crate::bench::{entry, keys, log, record};
+use crate::bench::{clocked, entry, keys, log, memory, record};
 use crate::mutation::Restored;
 
 /// A log in a directory.
@@ -32,15 +32,7 @@ impl Log {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::default();
         let bucket = Objects::local(directory.path()).unwrap();
-        let log = AuditLog::builder()
-            .with_store(EmbeddedStore::memory().unwrap())
-            .with_archive(bucket, &keys())
-            .with_encryption(&keys())
-            .with_clock(Arc::new(clock.clone()))
-            .without_background()
-            .build()
-            .await
-            .unwrap();
+        let log = clocked(memory(), &bucket, &clock).await;
         let log = Self { directory, log, clock };
         for step in steps {
             log.archive(*step).await;

@@ -19,7 +19,7 @@ const FRAME_OVERHEAD: u64 = 256;
 
 /// About how many bytes a frame takes in the spool; not less than it does.
 pub(super) fn record_bytes(frame: &Frame) -> u64 {
-    frame.lines().map(|line| line.len() as u64 + 1).sum::<u64>() + FRAME_OVERHEAD
+    frame.payload_bytes() as u64 + FRAME_OVERHEAD
 }
 
 /// Divides frames into parts of at most so many bytes, or of a single frame.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 use watchdog_storage::redis::{Script, Value};
 
-use super::{Answer, RedisStore, decimal, integer, millis, unexpected};
+use super::RedisStore;
+use super::answer::{Answer, decimal, integer, millis, unexpected};
 use crate::error::{Result, storage};
 use crate::segment::{Resuming, SegmentId};
 

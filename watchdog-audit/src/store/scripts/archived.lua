@@ -4,7 +4,7 @@
 -- KEYS  partition hash, sealed hash, segment stream, proof, held hash
 -- ARGV  segment number, entries, frames, token, manifest number, manifest hash, life in ms,
 --       last change of the legal holds, '1' when one covers the segment, id of the last frame ('' is
---       not compared)
+--       not compared), frames that are gone, as the manifest says
 local number = tonumber(ARGV[1])
 local token = tonumber(ARGV[4])
 local held = redis.call('HMGET', KEYS[1], 'open', 'fence', 'head', 'holds')
@@ -27,7 +27,7 @@ if (held[4] or '00000000-0000-0000-0000-000000000000') ~= ARGV[8] then
 end
 local entries, frames, last = string.match(sealed, '^(%d+):(%d+):%d+:%d+:(%d+)$')
 -- The stream may hold more than was counted: a frame twice, after two crashes of Redis.
-if entries ~= ARGV[2] or tonumber(ARGV[3]) < tonumber(frames)
+if entries ~= ARGV[2] or tonumber(ARGV[3]) + tonumber(ARGV[11]) < tonumber(frames)
   or redis.call('XLEN', KEYS[3]) ~= tonumber(ARGV[3])
   or #ARGV[6] ~= 64 then
   return { 'mismatch', '0' }

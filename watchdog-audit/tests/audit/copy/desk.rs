@@ -48,11 +48,15 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// A log of its own store, which looks every second when it `tends`.
+    /// A log of its own store, which looks every second when it `tends`. One that does not seals
+    /// nothing until it is asked to, however long the test takes.
     pub(super) fn builder(&self, tends: bool) -> AuditLogBuilder {
-        let config = AuditConfig { segment_max_age: Duration::from_secs(5), ..Self::config() };
-        let builder = self.builder_of(&config, Some(self.postgres.clone().into()));
-        if tends { builder } else { builder.without_background() }
+        let copy = || Some(self.postgres.clone().into());
+        if tends {
+            let config = AuditConfig { segment_max_age: Duration::from_secs(5), ..Self::config() };
+            return self.builder_of(&config, copy());
+        }
+        self.builder_of(&Self::config(), copy()).without_background()
     }
 
     pub(super) async fn log(&self) -> AuditLog {

@@ -95,3 +95,29 @@ async fn no_partition_of_a_category_under_legal_hold_is_dropped() {
     assert_eq!(log.copy_to_postgres().await.unwrap().dropped, 2);
     assert_eq!(desk.months("database").first().unwrap(), "2027_02");
 }
+
+#[tokio::test]
+async fn a_hold_that_is_placed_while_a_partition_ends_keeps_it() {
+    let Some(server) = shared() else { return };
+    let desk = Desk::on(server).await;
+    let clock = ManualClock::new(BEGIN);
+    let log = desk.log_at(&clock).await;
+    record(&log, 0..4).await;
+    log.seal_and_archive().await.unwrap();
+    log.copy_to_postgres().await.unwrap();
+    let mut reader = desk.postgres.begin().await.unwrap();
+    let read = "SELECT count(*) FROM watchdog_audit_database_2026_01";
+    sqlx::raw_sql(read).execute(&mut *reader).await.unwrap();
+    clock.advance(Duration::from_secs(47 * DAY));
+    let copying = tokio::spawn({
+        let log = log.clone();
+        async move { log.copy_to_postgres().await }
+    });
+    // It has looked at the holds, and waits for the reader.
+    desk.until_a_session_waits().await;
+    let hold = LegalHold::new("case-1", "a case").with_category(Category::Database);
+    log.hold(hold, Actor::user("counsel")).await.unwrap();
+    reader.rollback().await.unwrap();
+    assert_eq!(copying.await.unwrap().unwrap().dropped, 0);
+    assert_eq!(desk.months("database").first().unwrap(), "2026_01");
+}
