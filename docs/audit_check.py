@@ -11,23 +11,30 @@ What is checked, and named when it does not fit:
   - each object that a manifest names is there, has the bytes and the SHA-256 it states, and holds
     the entries it states, all of the category and day of its name;
   - no other object stands between them, except under --leftovers: runs that were broken off;
+  - the root of each object, and the tree that each manifest states, are the RFC 6962 roots over the
+    lines' commitments; the checkpoint states the tree of the last manifest or of the one before it;
   - the numbers of every writer are 1, 2, 3, ... over the whole archive, and in each manifest exactly
     those that it announces;
   - with --log, a file of one resource id a line: each stands in the archive exactly once.
 
 With --groups, counts entries by actor with another program over the same files, and compares.
-With --parquet, counts them in the files of a Parquet export as well.
+With --parquet, looks for each entry in the files of a Parquet export of the whole log: once.
 
-Prints one line of JSON. Signatures and inclusion proofs are another script's: audit_proof.py.
+Prints one line of JSON. Objects that have expired are missing here. Signatures and inclusion proofs
+are another script's: audit_proof.py.
 """
 
 import argparse
+import base64
 import collections
 import hashlib
 import json
 import pathlib
 import subprocess
 import sys
+import tempfile
+
+CATEGORIES = {"application": 1, "database": 2, "access": 3, "security": 4}
 
 
 class Unsound(Exception):
@@ -45,13 +52,45 @@ def sha256(content):
 
 def unpacked(content, limit):
     """The content of a zstd frame, refused beyond `limit` bytes."""
-    with subprocess.Popen(
-        ["zstd", "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as zstd:
-        output, errors = zstd.communicate(content)
-        ensure(zstd.returncode == 0, "zstd:", errors.decode(errors="replace").strip())
-    ensure(len(output) <= limit, "an object unpacks to more than it announces")
+    with tempfile.TemporaryFile() as packed:
+        packed.write(content)
+        packed.seek(0)
+        command = ["zstd", "-dcq"]
+        with subprocess.Popen(command, stdin=packed, stdout=subprocess.PIPE) as zstd:
+            output = zstd.stdout.read(limit + 1)
+            if len(output) > limit:
+                zstd.kill()
+                raise Unsound("an object unpacks to more than it announces")
+        ensure(zstd.returncode == 0, "zstd does not unpack an object")
     return output
+
+
+class Tree:
+    """The Merkle tree of RFC 6962, section 2.1."""
+
+    def __init__(self):
+        self.size = 0
+        self.peaks = []
+
+    def push(self, leaf):
+        node = hashlib.sha256(b"\0" + leaf).digest()
+        full = self.size
+        while full & 1:
+            node = hashlib.sha256(b"\1" + self.peaks.pop() + node).digest()
+            full >>= 1
+        self.peaks.append(node)
+        self.size += 1
+
+    def root(self):
+        if not self.peaks:
+            return hashlib.sha256().hexdigest()
+        *peaks, node = self.peaks
+        for peak in reversed(peaks):
+            node = hashlib.sha256(b"\1" + peak + node).digest()
+        return node.hex()
+
+    def head(self):
+        return {"size": self.size, "root": self.root()}
 
 
 class Archive:
@@ -63,6 +102,8 @@ class Archive:
         self.actors = collections.Counter()
         self.resources = collections.Counter()
         self.entries = 0
+        self.tree = Tree()
+        self.heads = [self.tree.head()]
 
     def read(self):
         previous = ""
@@ -75,6 +116,18 @@ class Archive:
             ensure(body["previous"] == previous, path, "does not name the manifest before it")
             previous = sha256(content)
             self.manifest(path, body)
+            ensure(body["tree"] == self.tree.head(), path, "states another tree")
+            self.heads = [self.heads[-1], body["tree"]]
+
+    def check_checkpoint(self):
+        path = self.root / "audit/v1/log/checkpoint"
+        ensure(path.is_file() or not self.heads[0]["size"], path, "is missing")
+        if not path.is_file():
+            return 0
+        _, size, root = path.read_text().split("\n")[:3]
+        stated = {"size": int(size), "root": base64.b64decode(root).hex()}
+        ensure(stated in self.heads, path, "states", size, "entries and another tree than there is")
+        return stated["size"]
 
     def manifest(self, path, body):
         found = collections.defaultdict(list)
@@ -105,6 +158,12 @@ class Archive:
         ensure(lines.endswith(b"\n"), meta["key"], "does not end a line")
         lines = lines.split(b"\n")[:-1]
         ensure(len(lines) == meta["entries"], meta["key"], "holds another number of entries")
+        tree, code = Tree(), CATEGORIES[meta["category"]]
+        for line in lines:
+            leaf = bytes([1, code]) + hashlib.sha256(line).digest()
+            tree.push(leaf)
+            self.tree.push(leaf)
+        ensure(tree.root() == meta["root"], meta["key"], "has another root")
         self.objects.append(meta["key"])
         return lines
 
@@ -178,12 +237,23 @@ def grouped_by_pyarrow(archive):
     return dict(counts)
 
 
-def parquet_rows(directory):
+def check_export(archive, directory):
+    """Counts the rows of a Parquet export, each of which must be an entry of the archive."""
     import pyarrow.parquet
 
     files = sorted(pathlib.Path(directory).glob("**/*.parquet"))
     ensure(files, directory, "holds no Parquet")
-    return sum(pyarrow.parquet.ParquetFile(path).metadata.num_rows for path in files)
+    wanted = {(writer, seq) for writer, numbers in archive.numbers.items() for seq in numbers}
+    rows = 0
+    for path in files:
+        table = pyarrow.parquet.read_table(path, columns=["writer", "sequence"])
+        for writer, sequence in zip(*(column.to_pylist() for column in table.columns)):
+            place = getattr(writer, "bytes", writer).hex(), sequence
+            ensure(place in wanted, path, "holds", place, "twice, or it is not in the archive")
+            wanted.remove(place)
+            rows += 1
+    ensure(not wanted, "the export lacks", len(wanted), "entries")
+    return rows
 
 
 def main():
@@ -198,6 +268,7 @@ def main():
     try:
         archive.read()
         archive.check_writers()
+        checkpoint = archive.check_checkpoint()
         left = archive.leftovers()
         ensure(args.leftovers or not left, "no manifest names", left[:5])
         report = {
@@ -205,6 +276,7 @@ def main():
             "objects": len(archive.objects),
             "entries": archive.entries,
             "writers": len(archive.numbers),
+            "checkpoint": checkpoint,
             "leftovers": len(left),
         }
         if args.log:
@@ -215,9 +287,7 @@ def main():
             ensure(counts == dict(archive.actors), args.groups, "counts other actors:", counts)
             report["actors"] = len(counts)
         if args.parquet:
-            rows = parquet_rows(args.parquet)
-            ensure(rows == archive.entries, "the export holds", rows, "rows")
-            report["rows"] = rows
+            report["rows"] = check_export(archive, args.parquet)
     except Unsound as fault:
         print(json.dumps({"fault": str(fault)}))
         return 1

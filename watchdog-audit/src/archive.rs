@@ -1,5 +1,6 @@
 //! The bucket: where everything of the archive stands, and how it is read back.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +50,9 @@ pub(crate) struct Archive {
     edge: Mutex<(u64, Tiling)>,
     /// Segments the chain says could not be read whole.
     unreadable: AtomicU64,
+    /// Releases of legal holds that archived entries were searched for: in how many manifests there
+    /// is none, `None` when one was found.
+    told: Mutex<HashMap<String, Option<usize>>>,
 }
 
 /// The key of a manifest.
@@ -112,6 +116,7 @@ impl Archive {
             chain: Mutex::default(),
             edge: Mutex::default(),
             unreadable: AtomicU64::new(0),
+            told: Mutex::default(),
         }
     }
 
@@ -124,6 +129,20 @@ impl Archive {
         let mut chain = self.chain.lock().await;
         self.refresh(&mut chain).await?;
         Ok(Arc::clone(&chain))
+    }
+
+    /// As [`refreshed`](Self::refreshed), up to the first manifest that does not fit.
+    pub(crate) async fn sound_part(&self) -> Result<Arc<Chain>> {
+        let mut chain = self.chain.lock().await;
+        match self.refresh(&mut chain).await {
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => Ok(Arc::clone(&chain)),
+        }
+    }
+
+    /// What is known of the releases of legal holds.
+    pub(crate) fn told(&self) -> &Mutex<HashMap<String, Option<usize>>> {
+        &self.told
     }
 
     async fn refresh(&self, chain: &mut Arc<Chain>) -> Result<()> {

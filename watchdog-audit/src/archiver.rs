@@ -7,7 +7,9 @@
 
 mod contents;
 mod epoch;
+mod forgotten;
 mod holds;
+mod seen;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -22,6 +24,7 @@ use crate::archive::{Archive, manifest_key};
 use crate::chain::Chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{MANIFEST_FORMAT, Manifest, Unreadable};
+use crate::millis::millis_of;
 use crate::pack::PackedSegment;
 use crate::personal::SubjectKeys;
 use crate::rotation::signing;
@@ -111,6 +114,8 @@ struct State {
     is_probed: bool,
     examined: Examined,
     open: Open,
+    /// The last manifest whose writers the store was told to forget.
+    forgotten: u64,
 }
 
 /// By partition: the open segment with something in it, and since when this archiver has seen it.
@@ -206,7 +211,9 @@ impl Archiver {
         observer: &Observer<'_>,
     ) -> Result<Archived> {
         self.probe(state).await?;
+        let seen = self.seen().await?;
         let chain = self.archive.refreshed().await?;
+        seen.check(&chain, self.archive.signer())?;
         let token = self.token(state, &chain, observer).await?;
         let watch = self.watch().await?;
         // What a run that broke off has left to be written.
@@ -227,6 +234,7 @@ impl Archiver {
             }
         }
         self.settle(&run.watch, &mut state.examined).await?;
+        self.forget_writers(&chain, &mut state.forgotten).await?;
         self.store.sweep().await?;
         failed.map_or(Ok(run.archived), Err)
     }
@@ -274,7 +282,7 @@ impl Run<'_> {
         if seen.0 != held.open {
             *seen = (held.open, Instant::now());
         }
-        let now = u64::try_from(self.archiver.clock.now().as_millisecond()).unwrap_or(0);
+        let now = millis_of(self.archiver.clock.now());
         held.is_due(limits, now) || seen.1.elapsed() >= limits.max_age
     }
 

@@ -143,9 +143,9 @@ impl Chain {
         self.links.active_key()
     }
 
-    /// Whether a key has ever signed, or was introduced.
-    pub(crate) fn knows_key(&self, id: &str) -> bool {
-        self.links.key(id).is_some()
+    /// The key with an id, when it has ever signed or was introduced.
+    pub(crate) fn key(&self, id: &str) -> Option<PublicKey> {
+        self.links.key(id)
     }
 
     /// The keys that signed, in the order they came.
@@ -258,14 +258,15 @@ impl Links {
         self.unarchived.get(&partition).copied()
     }
 
-    /// The key of an id, when it may sign the next manifest: the last one the chain knows, or an
-    /// accepted one that it has not seen yet.
+    /// The key of an id, when it may sign the next manifest: the last one the chain knows, or one
+    /// that may follow without being introduced. The first manifest any accepted key may have signed.
     fn signing_key(&self, id: &str, signer: &Signer) -> Option<PublicKey> {
         match self.active_key() {
+            None => signer.accepted(id),
             Some(active) if active.id() == id => Some(active),
             // Who holds a key that was replaced cannot go on with it.
-            _ if self.key(id).is_some() => None,
-            _ => signer.accepted(id),
+            Some(_) if self.key(id).is_some() => None,
+            Some(_) => signer.successor(id),
         }
     }
 
@@ -327,24 +328,28 @@ impl Links {
         Ok(manifest)
     }
 
-    /// Notes with which key a manifest was signed, and which one it introduces.
+    /// Notes with which key a manifest was signed, and which one it introduces. What is refused
+    /// changes nothing.
     fn turn_keys(&mut self, key: &str, manifest: &Manifest, signer: &Signer) -> Result<(), Fault> {
         let signed = self.signing_key(&manifest.key, signer);
+        let fault = |detail| Err(Fault::new(FaultKind::UnknownKey, key, detail));
+        let introduced = match &manifest.rotation {
+            None => None,
+            Some(rotation) => {
+                match rotation.introduced(&manifest.key, manifest.number, &manifest.previous) {
+                    None => return fault("the key it introduces has not signed that it follows"),
+                    Some(next) if signed == Some(next) || self.key(&next.id()).is_some() => {
+                        return fault("the key it introduces was replaced before");
+                    }
+                    next => next,
+                }
+            }
+        };
         if self.active_key() != signed {
             self.keys.extend(signed);
         }
-        let Some(rotation) = &manifest.rotation else { return Ok(()) };
-        let fault = |detail| Err(Fault::new(FaultKind::UnknownKey, key, detail));
-        match rotation.introduced(&manifest.key, manifest.number, &manifest.previous) {
-            None => fault("the key it introduces has not signed that it follows"),
-            Some(next) if self.key(&next.id()).is_some() => {
-                fault("the key it introduces was replaced before")
-            }
-            Some(next) => {
-                self.keys.push(next);
-                Ok(())
-            }
-        }
+        self.keys.extend(introduced);
+        Ok(())
     }
 
     fn check_counts(&self, key: &str, manifest: &Manifest) -> Result<(), Fault> {

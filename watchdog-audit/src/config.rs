@@ -47,7 +47,7 @@ pub struct AuditConfig {
     /// store.
     #[schemars(extend("format" = "path"))]
     pub spool_directory: PathBuf,
-    /// Most bytes the spool takes on disk.
+    /// Most bytes all spools in the directory take on disk together.
     #[schemars(range(min = 1_048_576))]
     pub spool_max_bytes: u64,
     /// When an entry counts as recorded.
@@ -125,7 +125,7 @@ pub enum StoreKind {
 /// |---|---|---|---|---|
 /// | the process (`kill -9`) | kept: Redis has it, or the spool, which the next process delivers | kept | kept | kept: the next process delivers it |
 /// | the machine with its disk | kept, if Redis was up when it was recorded | lost, unless archived | kept | kept once Redis has it: milliseconds later while Redis is up |
-/// | the Redis primary, and a replica is promoted | sent again, if the process lives and less than 8 MiB were recorded since; else declared as lost | – | kept, if a replica that has it is promoted | sent again from the spool |
+/// | the Redis primary, and a replica is promoted | sent again within a second, if the process lives and less than 8 MiB were recorded since; else declared as lost | – | kept, if a replica that has it is promoted | sent again from the spool |
 /// | Redis with all its replicas, or it is flushed | as above: the last 8 MiB of a process that lives; else lost, unless archived | – | as `store` | sent again from the spool |
 /// | the disk of the machine alone | kept, if Redis was up when it was recorded | lost, unless archived | kept | kept once Redis has it |
 ///
@@ -134,8 +134,16 @@ pub enum StoreKind {
 /// `store`. What Redis has taken, it keeps as its own persistence says: with `appendfsync everysec`
 /// a restart of its machine may cost a second, which the process sends again from memory.
 ///
+/// The rows of `store` on Redis and of `replicated` hold for an idle process as well: after a second
+/// without entries it asks whether Redis still has its newest, and once more when it ends. Where
+/// Redis does not answer then, it leaves what it has in memory in the spool, for the next process.
+///
+/// Personal fields are sealed before an entry counts. An entry whose key cannot be had is neither
+/// stored nor spooled; [`subjects`](crate::subjects) says what becomes of it.
+///
 /// The spool directory belongs to one log: a process delivers what others have left there to its own
-/// store. Processes of one log may share it.
+/// store. Processes of one log may share it. A spool that was left for another store goes on where
+/// the archive ends; one that only the other store can go on with stops the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(description = "When an entry counts as recorded.")]

@@ -70,8 +70,8 @@ const MIGRATIONS: Migrations = Migrations {
 ///
 /// The role that migrates owns the tables and needs `CREATE` on the schema (on the database, when
 /// the schema is not there). Call [`migrate`](Self::migrate) as it, and let the service write as a
-/// role that can neither change nor delete rows; partitions are made and dropped by two functions
-/// that run with the rights of the owner:
+/// role that can change no row and delete none but by whole months; partitions are made and dropped
+/// by two functions that run with the rights of the owner:
 ///
 /// ```sql
 /// GRANT USAGE ON SCHEMA public TO writer;
@@ -82,7 +82,9 @@ const MIGRATIONS: Migrations = Migrations {
 /// GRANT SELECT ON watchdog_audit TO reader;
 /// ```
 ///
-/// The copy is for questions. What is proved is proved by the archive: nobody signs a row.
+/// The copy is for questions. What is proved is proved by the archive: nobody signs a row, and a
+/// rebuild adds rows that are missing but changes none. Where rows may have been altered, the owner
+/// drops their month (`SELECT watchdog_audit_drop_month('access', '2026-01-01')`) and has it rebuilt.
 #[derive(Clone, Debug)]
 pub struct PostgresCopy {
     postgres: Postgres,

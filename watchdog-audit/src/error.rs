@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Closed,
     /// What is stored is not what was written, or something that was stored is gone.
     Corrupt,
+    /// An object of the archive lies in Glacier: it must be restored before it can be read.
+    Frozen,
     /// A key is missing or does not fit.
     Key,
     /// A legal hold forbids it.
@@ -118,6 +120,7 @@ pub(crate) fn storage(context: &'static str) -> impl Fn(watchdog_storage::Error)
             Storage::Config => ErrorKind::Config,
             Storage::Misuse => ErrorKind::Misuse,
             Storage::Denied => ErrorKind::Unavailable,
+            Storage::Frozen => ErrorKind::Frozen,
             _ => ErrorKind::Corrupt,
         };
         Error::new(kind, context).with_source(error)

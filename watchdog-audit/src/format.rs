@@ -73,6 +73,13 @@
 //! the files `<number, 20 digits>.spool` hold records in the order of the writer's sequence: `WDSR`,
 //! the bytes of the frame as 4 bytes big endian, the frame. What is no whole record is passed over
 //! up to the next `WDSR` that begins one. A frame may stand in two files, when the first one failed.
+//! The length of `lock` is how long its owner may make the file it has open.
+//!
+//! Two documents of JSON stand beside them: `store.json` `{"store", "partition"}` says for which
+//! store and partition the entries are; `heir.json` `{"writer", "partition", "after", "declares",
+//! "lost"?}` is there when they cannot go on under the id of their writer: the entries after `after`
+//! are recorded again under this one, from number 1 on, or from 2 when the first declares what became
+//! of those before.
 //!
 //! # Bucket
 //!
@@ -81,11 +88,11 @@
 //! | `audit/v1/category=<c>/date=<recorded_at, UTC>/p=<partition>/seg=<segment>.<hash>.jsonl.zst` | the lines of one category and day of one segment, each ended by a newline, in one zstd frame; `hash` is the first 16 digits of the object's SHA-256 |
 //! | `audit/v1/unreadable/p=<partition>/seg=<segment>.<hash>.frames.zst` | frames of one segment that could not be read, as the store had them, in one zstd frame: each its id as two numbers of 8 bytes (milliseconds, number), its length in 4 bytes, its bytes; all big endian |
 //! | `audit/v1/manifest/<number, 20 digits>.jsonl` | a manifest; create-only |
-//! | `audit/v1/epoch/<number, 20 digits>.json` | the fencing token of an archiver; create-only |
+//! | `audit/v1/epoch/<number, 20 digits>.json` | the fencing token of an archiver: `{"format": "watchdog-audit-epoch/v1", "number", "holder", "begun_at"}`; create-only |
 //! | `audit/v1/log/tile/<level>/<number>[.p/<width>]` | a tile of the tree over all entries |
 //! | `audit/v1/log/tile/entries/<number>[.p/<width>]` | a bundle of what stands in the tree for entries |
 //! | `audit/v1/log/checkpoint` | the signed state of the tree; the one object that is replaced |
-//! | `audit/v1/keys/<id>.json` | a public key that manifests were signed with; `id` is the first 16 digits of its SHA-256 |
+//! | `audit/v1/keys/<id>.json` | a public key that manifests were signed with: `{"format": "watchdog-audit-key/v1", "algorithm": "ed25519", "id", "public"}`, the key in base64; `id` is the first 16 digits of the SHA-256 of its 32 bytes. Nobody signs it: it tells, and proves nothing |
 //! | `audit/v1/holds/<id>.json` | a legal hold; create-only |
 //! | `audit/v1/holds/<id>.released.json` | its release; create-only |
 //! | `audit/v1/erasing/<milliseconds, 20 digits>.<32 digits>` | a notice that a subject is being erased: whoever places a hold waits until it is removed or ten minutes old |
@@ -99,15 +106,40 @@
 //! a release: `format` `watchdog-audit-hold-release/v1`, `id`, `hold` (SHA-256 of the hold's
 //! object), `released_at`, `key`.
 //!
+//! Any key of the log may have signed a hold, of today or of before. A release counts when the key
+//! has signed it that signs the log now; of one that was replaced, when an archived entry
+//! `audit.hold_released` with the resource `{"type": "audit_hold", "id"}` tells of it.
+//!
 //! A partition of the store keeps the name of the last change of the holds and the segments that
 //! are held with the time of their last entry; the gate refuses whoever has not read that change.
 //!
 //! # Manifest
 //!
-//! Two lines of JSON. The first is the [`Manifest`](crate::Manifest); the second,
-//! `{"signature": …}`, is the Ed25519 signature (RFC 8032, base64) over the bytes of the first line
-//! with its newline. `previous` is the SHA-256 of the whole object of the manifest before, so a
-//! removed, swapped or replaced manifest breaks the chain.
+//! Two lines of JSON, each ended by a newline. The second, `{"signature": "…"}` without white space,
+//! is the Ed25519 signature (RFC 8032, base64 with padding) over the bytes of the first line with
+//! its newline. A reader refuses fields it does not know and fields that stand twice. Hashes are 64
+//! lower-case hexadecimal digits, instants RFC 3339 in UTC, numbers whole and below 2⁶⁴.
+//!
+//! | field | |
+//! |---|---|
+//! | `format` | `watchdog-audit-manifest/v1` |
+//! | `number` | as in the key: 1, 2, 3, … |
+//! | `previous` | SHA-256 of the whole object of the manifest before, both lines; empty in the first |
+//! | `epoch`, `created_at` | the archiver's fencing token, and its clock |
+//! | `segment` | `{"partition", "number"}` |
+//! | `unarchived` | the last segment of the partition that was sealed while nobody archived, or 0 |
+//! | `frames`, `repeated` | frames that were read; entries of them that are not covered here, but before |
+//! | `entries` | how many entries it covers |
+//! | `writers` | by writer (32 digits) `{"first", "last"}`: its numbers that are covered |
+//! | `objects` | a list of objects, see below |
+//! | `tree` | `{"size", "root"}` after this manifest |
+//! | `key` | id of the key that signed it |
+//! | `rotation` | `{"public", "proof"}`, when another key follows |
+//!
+//! An object: `key` as the table of the bucket has it, from the category, the one day of all its
+//! `recorded_at`, the segment of the manifest and the hash; `category`; `entries`; `bytes` of the
+//! object and `raw_bytes` of its lines with their newlines; `sha256` of the object; `root`;
+//! `recorded` and `occurred`, each `{"from", "to"}`, the earliest and the latest of its lines; `zone`.
 //!
 //! `zone` of an object tells what it may hold: `outcomes` are those of its lines; `actors`, `actions`,
 //! `resources` and `requests` are Bloom filters `{"positions", "bits"}`. A value is spelled as its
@@ -180,18 +212,25 @@
 //!
 //! A verifier checks for each manifest in order of number: signature under a key it has from
 //! elsewhere for the first, then under the last key the chain has introduced (a key it has from
-//! elsewhere may take over as well; one that was replaced may not come back), `previous`, that
+//! elsewhere, of today, may take over as well; one that was replaced may not come back), `previous`,
+//! that `segment`, category, day and hash make the key of each object, that
 //! `epoch` does not fall, that each writer goes on where the last manifest that names it ended (1
 //! the first time, or above it where `unarchived` is not 0: the partition took entries before it
-//! had an archive; or later as far as something was `unreadable`), that `unarchived` of a partition never changes, that every object has the
-//! stated `sha256`, `entries`, `root` and `zone`, that the `seq` of its lines are exactly the stated
+//! had an archive; or later as far as something was `unreadable`), that `unarchived` of a partition
+//! never changes, that every object has the
+//! stated `sha256`, sizes, `entries`, `root`, times and `zone`, that the `seq` of its lines are exactly the stated
 //! ranges, and that the tree with its lines added has the stated size and root. An object that is
-//! gone after the retention of its category has expired; the `seq` of the others are then within
-//! the ranges, each once, and the bundles say what stands in the tree for its entries. An object
+//! gone after the retention of its category has expired, counted from the end of `recorded` by the
+//! verifier's clock; the `seq` of the others are then within the ranges, each once, and the bundles
+//! say what stands in the tree for its entries, of its category. An object
 //! below `audit/v1/category=` that no manifest names is one of a segment that is not archived yet,
 //! or has the lines of a named object of the same segment, category and day, or has only lines that
 //! stand in named objects of its category and day (the store was emptied, and numbered its segments
 //! anew): a run of the archiver broke off there. The checkpoint must be signed by a key of the chain and state the tree of the
 //! last manifest or of the one before; the tiles and bundles of its size must be those of the tree.
 //! Each `unreadable` is a fault of its own, and its objects have the stated `sha256`.
-//! A checkpoint that was kept elsewhere must state the tree of some manifest.
+//! A checkpoint that was kept elsewhere must state the tree of some manifest. Where the key is known
+//! that signs now, it must be the last of the chain and have signed the last manifest or the
+//! checkpoint: a rotation alone can be repeated by whoever has the key before. Where a store is at
+//! hand, the chain must hold the last manifest each partition has seen. Every hold that an entry
+//! `audit.hold_placed` tells of must be there, and every hold be signed by a key of the log.

@@ -8,6 +8,7 @@ mod document;
 mod erasing;
 mod log;
 mod objects;
+mod trust;
 
 use serde::{Deserialize, Serialize};
 use watchdog_core::Timestamp;
@@ -21,9 +22,12 @@ use crate::personal::SubjectHandle;
 
 pub(crate) use erasing::{Erasing, WITHIN};
 pub(crate) use objects::{hold_key, in_force, is_genuine, placed};
+pub(crate) use trust::Trust;
 
 /// The action of the entry that tells of a hold.
 pub(crate) const PLACED: &str = "audit.hold_placed";
+/// The action of the entry that tells of a release.
+const RELEASED: &str = "audit.hold_released";
 /// What such an entry is about.
 pub(crate) const HOLD_RESOURCE: &str = "audit_hold";
 
@@ -94,18 +98,27 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Whether the keys of a subject must stay: it may cover entries of the subject.
-    pub(crate) fn concerns(&self, subject: &Actor, handles: &[SubjectHandle]) -> bool {
-        let Some(held) = &self.terms.subject else { return true };
-        let is_named = if held.id.is_empty() { held.kind == subject.kind } else { held == subject };
-        is_named || handles.iter().any(|handle| self.handles.contains(handle))
+    /// Whether the key under a handle must stay.
+    pub(crate) fn keeps(&self, handle: &SubjectHandle) -> bool {
+        self.terms.subject.is_none() || self.handles.contains(handle)
     }
 
-    /// Whether the key under a handle must stay. Who is held is unknown when its id is: anybody may
-    /// be, since pseudonyms may have changed with the keys that were lost.
-    pub(crate) fn keeps(&self, handle: &SubjectHandle) -> bool {
-        let subject = self.terms.subject.as_ref();
-        subject.is_none_or(|held| held.id.is_empty()) || self.handles.contains(handle)
+    /// Whether the hold may cover entries of a subject, so that its keys must stay. The handles tell
+    /// as well: the key that its own name is sealed under may have been destroyed as it was placed.
+    pub(crate) fn concerns(&self, subject: &Actor, handles: &[SubjectHandle]) -> bool {
+        self.terms.subject.as_ref().is_none_or(|held| {
+            held == subject || self.handles.iter().any(|handle| handles.contains(handle))
+        })
+    }
+
+    /// Whether it has these terms, whose subject has these handles.
+    fn has(&self, terms: &LegalHold, handles: &[SubjectHandle]) -> bool {
+        let is_subject = match &terms.subject {
+            Some(subject) => self.terms.subject.is_some() && self.concerns(subject, handles),
+            None => self.terms.subject.is_none(),
+        };
+        let rest = |hold: &LegalHold| (hold.id.clone(), hold.category, hold.reason.clone());
+        is_subject && rest(&self.terms) == rest(terms)
     }
 
     /// Whether it covers the entry of a line.

@@ -15,7 +15,8 @@
 //! | let a segment expire that is not archived | yes: `PEXPIRE`; the gap is named | no | yes | yes |
 //! | make entries expire from the store too early | yes | no, the gate asks for a manifest that was read back | yes | yes |
 //! | stop the archive | yes, loudly: a damaged segment is refused | yes, loudly | yes | yes |
-//! | use a signing key that was replaced | no | no | no: the chain does not go back to it | no |
+//! | use a signing key that was replaced | no | no: the chain does not go back to it, and it releases no legal hold | cut the log off before the rotation and go on: named where the key of today or a checkpoint is asked for | as both |
+//! | sign with a retired secret root that the log never used, or with the root when a key file signs | no | no | no, but begin another log: its first key is another | as both |
 //!
 //! *Named* means that [`AuditLog::verify`](crate::AuditLog::verify) says so and where.
 //!
@@ -29,32 +30,56 @@
 //! before it was taken is then fixed also against somebody who has the signing key. It is a signed
 //! note of C2SP: witnesses and monitors for transparency logs take it as it is.
 //!
+//! # What trust rests on
+//!
+//! A verifier brings up to three things from where nobody can reach who writes to bucket and store:
+//!
+//! - the first public key of the log
+//!   ([`with_archive_trusting`](crate::AuditLogBuilder::with_archive_trusting)): each key vouches in
+//!   the chain for the one after it. It needs no secret of the log: any root key does;
+//! - the public key of today ([`VerifyOptions::with_key`](crate::VerifyOptions::with_key)): then
+//!   whoever has stolen an earlier one cannot go on from before it was replaced;
+//! - the last checkpoint ([`VerifyOptions::with_since`](crate::VerifyOptions::with_since)): then not
+//!   even the key of today helps to rewrite what was archived before.
+//!
+//! And its own clock: an object that is gone is explained by the retention of its category at that
+//! time. [`Verification::expired`](crate::Verification::expired) counts them.
+//!
+//! An archiver goes on only from a chain that holds the last manifest its store has seen and what
+//! the checkpoint states; else it stops with an error that says what is to be brought back. So
+//! nobody writes over the traces of a chain that was cut off.
+//!
 //! # Keys
 //!
-//! A verifier needs the first public key of the log, from where it trusts it: each key vouches in
-//! the chain for the one after it ([`KeyRotation`](crate::KeyRotation)). The key is derived from
+//! Each key vouches in the chain for the one after it ([`KeyRotation`](crate::KeyRotation)). The key
+//! is derived from
 //! the secret root, or comes from a file of its own (`WATCHDOG_AUDIT_SIGNING_KEY_FILE`), which
 //! keeps those who have the secret root from signing. To rotate, put the new key first and keep the
 //! old one: a previous secret root, or a second key in the file. The next manifest introduces it,
 //! and from then on the old one signs nothing more. While processes are replaced one by one, roll
 //! out the new key as a previous one first: a process that does not have it can verify, and cannot
-//! archive. When the old key is lost the new one can take over, but only verifiers that are given
-//! its public key
+//! archive. When the old key is lost the new one can take over, but only processes that have it as
+//! their current key, and verifiers that are given its public key
 //! ([`AuditLogBuilder::with_archive_trusting`](crate::AuditLogBuilder::with_archive_trusting))
 //! accept what it signs.
 //!
 //! # What verification costs
 //!
 //! It reads every object, tile and bundle once, eight at a time, and holds of the chain no
-//! manifest: in memory are the names of the objects (some 200 bytes each), 8 bytes for each
-//! segment, 40 for each writer, and what eight objects hold.
+//! manifest unless there are legal holds: in memory are the names of the objects (some 200 bytes
+//! each), 8 bytes for each segment, 40 for each writer, and what eight objects hold.
 //! [`AuditLog::verify_range`](crate::AuditLog::verify_range) reads the objects of a time only.
 //!
 //! # Where it ends
 //!
 //! - A host that is taken over signs what it is told. What it can no longer do is change what was
 //!   archived before the last checkpoint that was kept elsewhere.
+//! - With Redis, the end of what a process recorded before it ended can be taken away without a gap,
+//!   as long as it is not archived.
 //! - Until it is archived an entry is not signed: see `SEGMENT_MAX_AGE`.
+//! - [`AuditLog::verify_range`](crate::AuditLog::verify_range) knows the legal holds that entries of
+//!   its time tell of, and no others.
+//! - Where a partition took entries before it had an archive, a writer may begin above 1, also later.
 //! - A checkpoint in the bucket may be one manifest late, since a run may have broken off before
 //!   it.
 //! - An archiver that sleeps between its last look at the checkpoint and writing it, while another

@@ -156,6 +156,7 @@ mod manifest;
 pub mod mapping;
 #[cfg(feature = "objects")]
 mod merkle;
+mod millis;
 mod operation;
 #[cfg(feature = "objects")]
 mod pack;

@@ -38,9 +38,9 @@ pub enum LifecycleFindingKind {
     DifferentRule,
     /// A rule of ours is not planned any more.
     LeftoverRule,
-    /// A rule of somebody else removes objects of the archive earlier than they are to go.
+    /// A rule that is not planned removes objects of the archive earlier than they are to go.
     ForeignExpiry,
-    /// A rule of somebody else moves what proves the archive to where it cannot be read at once.
+    /// A rule that is not planned moves what proves the archive to where it cannot be read at once.
     ForeignTransition,
     /// The bucket keeps no old versions: an object that is deleted or overwritten is gone.
     VersioningOff,
@@ -161,6 +161,8 @@ impl Terms<'_> {
             if !is_own(rule) {
                 findings.extend(self.foreign(rule));
             } else if !is_planned {
+                // The name alone makes it one of ours.
+                findings.extend(self.foreign(rule));
                 let detail = format!("{} is not planned any more", words(rule));
                 findings.push(LifecycleFinding::new(Kind::LeftoverRule, rule.id(), detail));
             }
@@ -185,7 +187,7 @@ impl Terms<'_> {
         findings
     }
 
-    /// What a rule of somebody else does to the archive.
+    /// What a rule that is not planned does to the archive.
     fn foreign(&self, rule: &LifecycleRule) -> Option<LifecycleFinding> {
         use LifecycleFindingKind as Kind;
         if !rule.is_enabled() {
@@ -200,14 +202,14 @@ impl Terms<'_> {
         let reach = proof.clone().or(early.map(prefix));
         if let (true, Some(reach)) = (removes(rule), &reach) {
             let detail = format!(
-                "a rule of somebody else, {}, removes {some}what stands below {reach} before its time",
+                "a rule that is not planned, {}, removes {some}what stands below {reach} before its time",
                 words(rule)
             );
             return Some(LifecycleFinding::new(Kind::ForeignExpiry, rule.id(), detail));
         }
         if let (true, Some(reach)) = (freezes(rule), &proof) {
             let detail = format!(
-                "a rule of somebody else, {}, moves {some}what stands below {reach} to where it \
+                "a rule that is not planned, {}, moves {some}what stands below {reach} to where it \
                  cannot be read at once",
                 words(rule)
             );

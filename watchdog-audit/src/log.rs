@@ -9,6 +9,7 @@ mod copy;
 mod delivery;
 mod dropped;
 mod guarded;
+mod heir;
 mod keeper;
 mod loss;
 mod policy;
@@ -30,7 +31,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use watchdog_core::Clock;
@@ -48,11 +48,13 @@ use crate::verify::Verification;
 use crate::writer_id::WriterId;
 
 pub use builder::AuditLogBuilder;
+use queue::Queue;
 use shared::Shared;
 pub use sink::AuditHealth;
 pub(crate) use writer::Job;
 
-/// Entries that wait for a batch at most; a caller that finds the queue full waits.
+/// Entries that wait for a batch at most, beside the ends of operations; a caller that finds the
+/// queue full waits.
 pub const QUEUE_ENTRIES: usize = 8192;
 
 /// The audit log of a process.
@@ -64,7 +66,7 @@ pub struct AuditLog {
 }
 
 pub(crate) struct Inner {
-    queue: mpsc::Sender<Job>,
+    queue: Queue,
     shared: Arc<Shared>,
     store: Arc<dyn SegmentStore>,
     keys: Option<Arc<dyn SubjectKeys>>,
@@ -103,6 +105,15 @@ struct Tasks {
 }
 
 impl Tasks {
+    /// Stops a task and waits until it has let go of the store.
+    async fn end(task: &Mutex<Option<JoinHandle<()>>>) {
+        let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
     fn stop(task: &Mutex<Option<JoinHandle<()>>>) {
         if let Some(task) = task.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
@@ -219,9 +230,9 @@ impl AuditLog {
     /// what it held is lost unless a spool has it.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         self.inner.shared.is_shut_down.store(true, Ordering::Relaxed);
-        self.inner.shared.closing.notify_one();
+        self.inner.queue.close();
         let tasks = &self.inner.tasks;
-        Tasks::stop(&tasks.tend);
+        Tasks::end(&tasks.tend).await;
         #[cfg(all(feature = "objects", feature = "postgres"))]
         self.stop_copying();
         let begun = tokio::time::Instant::now();
@@ -236,7 +247,7 @@ impl AuditLog {
             }
             *writer = None;
             // What the spool holds is left to the next process.
-            Tasks::stop(&tasks.keeper);
+            Tasks::end(&tasks.keeper).await;
             self.inner.shared.set_spool(None);
             match is_over {
                 Ok(Ok(())) => return Ok(()),
@@ -266,7 +277,7 @@ impl AuditLog {
     /// Whether the task that writes has ended and nobody asked it to.
     pub(crate) fn is_broken(&self) -> bool {
         let is_asked = self.inner.shared.is_shut_down.load(Ordering::Relaxed);
-        self.inner.queue.is_closed() && !is_asked
+        self.inner.queue.is_abandoned() && !is_asked
     }
 }
 
@@ -313,7 +324,8 @@ impl Inner {
 
     #[cfg(feature = "objects")]
     pub(crate) fn keeping(&self, holds: &crate::hold::Holds) -> crate::retention::Keeping {
-        crate::retention::Keeping::new(self.retention, self.clock.now(), holds)
+        let (retention, lifecycle) = (self.retention, self.lifecycle);
+        crate::retention::Keeping::new(retention, lifecycle, self.clock.now(), holds)
     }
 
     #[cfg(feature = "objects")]

@@ -1,6 +1,6 @@
 //! An operation that is recorded when it ends, whichever way it ends.
 
-use tokio::sync::mpsc::OwnedPermit;
+use tokio::sync::mpsc::UnboundedSender;
 use watchdog_core::audit::{Actor, Client, Entry, Outcome, Resource};
 
 use crate::error::Result;
@@ -11,19 +11,24 @@ use crate::receipt::Receipt;
 ///
 /// Say how it ended with [`succeed`](Self::succeed), [`fail`](Self::fail) or [`deny`](Self::deny).
 /// One that is dropped, because its future was cancelled or its code panicked, is recorded with
-/// the outcome `unknown`: a place in the queue was kept for it.
+/// the outcome `unknown`.
+///
+/// Its end is taken also when the queue is full, and after [`AuditLog::shutdown`] was called, which
+/// waits for it. It is lost only with the process, or after the deadline of the shutdown; to know of
+/// that, too, let the log fail closed, or wait for the acknowledgement.
 #[derive(Debug)]
 #[must_use = "an operation that is dropped is recorded as unknown"]
 pub struct Operation {
     log: AuditLog,
-    /// Taken when the operation ends. `None` on a log that is switched off.
+    /// Taken when the operation ends.
     entry: Option<Entry>,
-    permit: Option<OwnedPermit<Job>>,
+    /// Where its end goes. `None` on a log that is switched off.
+    jobs: Option<UnboundedSender<Job>>,
 }
 
 impl Operation {
-    pub(crate) fn new(log: AuditLog, entry: Entry, permit: Option<OwnedPermit<Job>>) -> Self {
-        Self { log, entry: Some(entry), permit }
+    pub(crate) fn new(log: AuditLog, entry: Entry, jobs: Option<UnboundedSender<Job>>) -> Self {
+        Self { log, entry: Some(entry), jobs }
     }
 
     /// What is going to be recorded. `None` when the log is switched off.
@@ -35,8 +40,8 @@ impl Operation {
     /// Ends it without waiting for the store.
     #[cfg(feature = "axum")]
     pub(crate) fn end_unwatched(mut self, outcome: Outcome) {
-        if let (Some(entry), Some(permit)) = (self.entry.take(), self.permit.take()) {
-            self.log.record_unwatched(entry.with_outcome(outcome), permit);
+        if let (Some(entry), Some(jobs)) = (self.entry.take(), self.jobs.take()) {
+            self.log.record_unwatched(entry.with_outcome(outcome), &jobs);
         }
     }
 
@@ -99,11 +104,11 @@ impl Operation {
     ///
     /// # Errors
     ///
-    /// As of [`AuditLog::record`].
+    /// As of [`AuditLog::record`], but never [`ErrorKind::Saturated`](crate::ErrorKind::Saturated).
     pub async fn end(mut self, outcome: Outcome) -> Result<Receipt> {
         let entry = self.entry.take().map(|entry| entry.with_outcome(outcome));
-        match (entry, self.permit.take()) {
-            (Some(entry), Some(permit)) => self.log.record_with(entry, permit).await,
+        match (entry, self.jobs.take()) {
+            (Some(entry), Some(jobs)) => self.log.record_end(entry, jobs).await,
             _ => Ok(self.log.unstored()),
         }
     }
@@ -111,8 +116,8 @@ impl Operation {
 
 impl Drop for Operation {
     fn drop(&mut self) {
-        if let (Some(entry), Some(permit)) = (self.entry.take(), self.permit.take()) {
-            self.log.record_unwatched(entry.with_outcome(Outcome::Unknown), permit);
+        if let (Some(entry), Some(jobs)) = (self.entry.take(), self.jobs.take()) {
+            self.log.record_unwatched(entry.with_outcome(Outcome::Unknown), &jobs);
         }
     }
 }

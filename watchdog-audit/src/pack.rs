@@ -189,6 +189,6 @@ fn day(instant: Timestamp) -> i64 {
 }
 
 /// The day of an instant in UTC: `2026-01-31`.
-fn date(instant: Timestamp) -> String {
+pub(crate) fn date(instant: Timestamp) -> String {
     instant.to_string().get(..10).unwrap_or_default().to_owned()
 }

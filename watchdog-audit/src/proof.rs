@@ -108,6 +108,11 @@ impl InclusionProof {
         if !self.checkpoint.is_signed_by(key) {
             return Err(Error::new(ErrorKind::Key, "the key has not signed the checkpoint"));
         }
+        self.check_path()
+    }
+
+    /// Checks that the path leads from the entry to the root, whoever signed it.
+    pub(crate) fn check_path(&self) -> Result<()> {
         let line = Line::decode(&self.line)?;
         let leaf = Commitment::of(line.category, &self.line).hash();
         let root = root_of_path(leaf, self.index, self.checkpoint.size(), &self.path);
@@ -185,6 +190,11 @@ impl ConsistencyProof {
         if !self.old.is_signed_by(old) || !self.new.is_signed_by(new) {
             return Err(Error::new(ErrorKind::Key, "the key has not signed the checkpoint"));
         }
+        self.check_path()
+    }
+
+    /// Checks that the later tree begins with the earlier one, whoever signed them.
+    pub(crate) fn check_path(&self) -> Result<()> {
         let heads =
             [&self.old, &self.new].map(|checkpoint| (checkpoint.size(), *checkpoint.root()));
         let is_one_log = self.old.origin() == self.new.origin();

@@ -59,7 +59,7 @@ pub(crate) fn signing(chain: &Chain, signer: &Signer) -> Result<Signing> {
     if active == own {
         return Ok(plain(own));
     }
-    let is_retired = chain.knows_key(&own.id());
+    let is_retired = chain.key(&own.id()).is_some();
     match (signer.holds(&active.id()), is_retired) {
         (true, true) => Ok(plain(active)),
         (true, false) => {

@@ -150,6 +150,14 @@ impl Signer {
         own.chain(&self.trusted).any(|key| checkpoint.is_signed_by(key))
     }
 
+    /// The key with an id, when it may sign after another key that has not introduced it: the current
+    /// one of this process, or one that is trusted by name. One that is retired here may have been
+    /// stolen, and a key file is there so that whoever has the secret root cannot sign.
+    pub(crate) fn successor(&self, id: &str) -> Option<PublicKey> {
+        let own = self.pairs.first().map(|pair| &pair.public);
+        own.into_iter().chain(&self.trusted).find(|key| key.id() == id).copied()
+    }
+
     /// The accepted key with an id.
     pub(crate) fn accepted(&self, id: &str) -> Option<PublicKey> {
         let own = self.pairs.iter().find(|pair| pair.id == id).map(|pair| pair.public);
@@ -199,5 +207,20 @@ mod tests {
         let id = signer(A, &[]).public_key().id();
         assert!(signer(B, &[A]).accepted(&id).is_some());
         assert!(signer(B, &[]).accepted(&id).is_none());
+    }
+
+    #[test]
+    fn only_the_current_key_and_those_trusted_by_name_follow_without_being_introduced() {
+        let [a, b] = [A, B].map(|text| signer(text, &[]).public_key());
+        let own = signer(B, &[A]);
+        assert_eq!(own.successor(&b.id()), Some(b));
+        assert_eq!(own.successor(&a.id()), None, "it was retired");
+        let root = RootKeys::new(&Secret::from(B), &[]).unwrap();
+        let trusting = Signer::new(&root, &[a]).unwrap();
+        assert_eq!(trusting.successor(&a.id()), Some(a));
+        let file = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let with_file = signer(B, &[]).with_file(vec![file]).unwrap();
+        assert_eq!(with_file.successor(&b.id()), None, "the file's key signs");
+        assert!(with_file.successor(&with_file.public_key().id()).is_some());
     }
 }

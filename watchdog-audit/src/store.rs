@@ -22,7 +22,7 @@ use crate::writer_id::WriterId;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
 #[cfg(feature = "embedded")]
-pub(crate) use embedded::{failed, off_the_runtime};
+pub(crate) use embedded::{DatabaseFile, failed, off_the_runtime};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]
@@ -37,6 +37,12 @@ pub(crate) use redis::refuse_evicting;
 pub trait SegmentStore: fmt::Debug + Send + Sync {
     /// A name for metrics and errors: `redis`, `embedded`.
     fn name(&self) -> &'static str;
+
+    /// Where the store is, without credentials. A spool that is left behind tells by it whether it
+    /// was for this store; two stores with different entries are to have different ones.
+    fn address(&self) -> String {
+        self.name().to_owned()
+    }
 
     /// How many partitions there are, at least 1. A writer stays in one of them.
     fn partitions(&self) -> u16;
@@ -55,6 +61,14 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     ///
     /// As of a call that it does not answer.
     async fn ping(&self) -> Result<()>;
+
+    /// The time by the clock that the frames of a partition are stored by, in milliseconds since
+    /// 1970.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn now(&self, partition: u16) -> Result<u64>;
 
     /// Appends a frame to the open segment of a partition, in one step: all of it or nothing.
     ///
@@ -207,6 +221,18 @@ pub trait SegmentStore: fmt::Debug + Send + Sync {
     /// store that cannot do it: a writer whose archived entries it lost then goes on under a new id.
     async fn skip(&self, _partition: u16, _writer: WriterId, _last: u64) -> Result<u64> {
         Err(Error::new(ErrorKind::Misuse, "the store cannot pass over entries that are archived"))
+    }
+
+    /// Forgets how far writers are, each given with its last archived number, unless the store has
+    /// taken more of it. A writer that is forgotten is as one that never was: its next entry is out
+    /// of order, and it goes on by [`skip`](Self::skip). Answers how many were forgotten; a store
+    /// may keep them all.
+    ///
+    /// # Errors
+    ///
+    /// As of a store that does not answer.
+    async fn forget(&self, _partition: u16, _writers: &[(WriterId, u64)]) -> Result<u64> {
+        Ok(0)
     }
 
     /// Waits up to `limit` until `replicas` replicas have a writer's entries up to `last`; whether

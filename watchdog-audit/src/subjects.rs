@@ -42,9 +42,14 @@
 //! - The process that erased opens nothing of the subject. Every other one opens and seals nothing
 //!   under the key after [`ERASED_WITHIN`], one second, as long as its vault answers. What it seals
 //!   until then is lost with the key: unreadable, which is the safe side.
-//! - A process that does not reach its vault opens nothing at all after that second. It goes on to
-//!   seal for subjects whose keys it has, so that their entries are not lost; entries of others it
-//!   refuses as unavailable.
+//! - A process that does not reach its vault, which is one that has not answered for two seconds,
+//!   opens nothing at all. It goes on to seal for subjects whose keys it has, so that their entries
+//!   are not lost. An entry of another subject cannot be sealed, and nothing personal goes to store or
+//!   spool in clear: it stays in memory, in its place in the queue, while others go on. When the
+//!   vault answers it is recorded. After the record timeout a caller that waits is refused with
+//!   [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and with `FAIL_CLOSED` so is the
+//!   operation. An entry that nobody waits for, such as that of a dropped operation, is kept until
+//!   the vault answers; it is lost with the process, and was never acknowledged.
 //! - Later entries of the subject are sealed under a new key and are readable. Erase once more when
 //!   that is not wanted.
 //! - A query by the actor still finds the old entries, without their personal fields: the pseudonym

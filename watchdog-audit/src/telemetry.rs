@@ -33,6 +33,8 @@ const SPOOL_OLDEST: &str = "watchdog_audit_spool_oldest_seconds";
 const SPOOL_FAILURES: &str = "watchdog_audit_spool_failures_total";
 const SPOOL_POISONED: &str = "watchdog_audit_spool_poisoned_files_total";
 const SPOOL_DAMAGED: &str = "watchdog_audit_spool_damaged_files_total";
+const SPOOL_BLOCKED: &str = "watchdog_audit_spool_blocked";
+const SPOOL_READ: &str = "watchdog_audit_spool_read_bytes_total";
 const SPOOLED: &str = "watchdog_audit_spooled_entries_total";
 const ADOPTED: &str = "watchdog_audit_adopted_entries_total";
 const DROPPED: &str = "watchdog_audit_dropped_entries_total";
@@ -63,6 +65,8 @@ pub(crate) fn describe() {
         describe_counter!(SPOOL_FAILURES, Unit::Count, "Writes that the spool did not take.");
         describe_counter!(SPOOL_POISONED, Unit::Count, "Files of the spool that failed.");
         describe_counter!(SPOOL_DAMAGED, Unit::Count, "Files of adopted spools found damaged.");
+        describe_gauge!(SPOOL_BLOCKED, Unit::Count, "Left spools that cannot be delivered.");
+        describe_counter!(SPOOL_READ, Unit::Bytes, "Bytes of the spool that were read back.");
         describe_counter!(SPOOLED, Unit::Count, "Entries synced to the spool.");
         describe_counter!(ADOPTED, Unit::Count, "Entries of processes that are gone, delivered.");
         describe_counter!(DROPPED, Unit::Count, "Entries a full queue dropped, by category.");
@@ -123,6 +127,14 @@ pub(crate) fn spool_poisoned() {
 
 pub(crate) fn spool_damaged() {
     counter!(SPOOL_DAMAGED).increment(1);
+}
+
+pub(crate) fn spool_blocked(spools: usize) {
+    gauge!(SPOOL_BLOCKED).set(u32::try_from(spools).unwrap_or(u32::MAX));
+}
+
+pub(crate) fn spool_read(bytes: u64) {
+    counter!(SPOOL_READ).increment(bytes);
 }
 
 pub(crate) fn spooled(entries: u64) {

@@ -88,6 +88,7 @@ pub async fn conformance(store: &dyn SegmentStore) {
     holds_take_lives_and_give_them_back(store, first, second, third).await;
     the_lease_has_one_holder(store).await;
     archived_entries_are_passed_over(store).await;
+    writers_are_forgotten_up_to_what_is_archived(store).await;
 }
 
 async fn stored(store: &dyn SegmentStore, segment: SegmentId, frame: &Frame) -> FrameId {
@@ -286,4 +287,22 @@ async fn the_lease_has_one_holder(store: &dyn SegmentStore) {
     store.release("one").await.unwrap();
     assert!(store.lease("two", TTL).await.unwrap());
     store.release("two").await.unwrap();
+}
+
+async fn writers_are_forgotten_up_to_what_is_archived(store: &dyn SegmentStore) {
+    let [gone, going_on, unknown] = [21, 22, 23].map(|byte| WriterId::from_bytes([byte; 16]));
+    let segment = SegmentId { partition: 0, number: store.partition(0).await.unwrap().open };
+    stored(store, segment, &frame(gone, 1, 3)).await;
+    stored(store, segment, &frame(going_on, 1, 4)).await;
+    let archived = [(gone, 3), (going_on, 3), (unknown, 3)];
+    if store.forget(0, &archived).await.unwrap() == 0 {
+        // A store may keep them all.
+        return;
+    }
+    assert_eq!(store.forget(0, &archived).await.unwrap(), 0, "the second time nothing changes");
+    let late = store.append(segment, &frame(gone, 4, 1), WIDE).await.unwrap();
+    assert_eq!(late, Appended::OutOfOrder { high_water: 0 });
+    assert_eq!(store.skip(0, gone, 3).await.unwrap(), 3);
+    stored(store, segment, &frame(gone, 4, 1)).await;
+    stored(store, segment, &frame(going_on, 5, 1)).await;
 }

@@ -22,6 +22,7 @@ use crate::log::AuditLog;
 use crate::progress::OnProgress;
 use crate::retention::Keeping;
 use crate::segment::ManifestRef;
+use crate::signing::PublicKey;
 use crate::store::SegmentStore;
 use crate::telemetry;
 use crate::tlog::Checkpoint;
@@ -46,6 +47,9 @@ pub struct Verification {
     pub skipped: u64,
     /// Objects that are gone from the bucket after the retention of their category.
     pub expired: u64,
+    /// Objects that lie in Glacier and were not read; what is in the tree for them was. Restore them
+    /// to have them checked.
+    pub frozen: u64,
     /// Objects that a run which broke off has left behind: no manifest names them.
     pub unreferenced: u64,
     /// Archived entries that were checked.
@@ -57,6 +61,9 @@ pub struct Verification {
     /// The checkpoint in the bucket, when everything that could be read fits: keep it elsewhere, and give it to
     /// [`AuditLog::verify_since`] the next time.
     pub checkpoint: Option<Checkpoint>,
+    /// The key that signs what follows, when everything fits: compare it with the one you know, or
+    /// ask for that one ([`VerifyOptions::with_key`]).
+    pub key: Option<PublicKey>,
     /// Segments that could not be read whole when they were archived.
     pub unreadable: u64,
     /// The first thing that does not fit: the first segment that could not be read, where there is
@@ -180,6 +187,9 @@ async fn verify(
     if fault.is_none() {
         fault = checkpoints.fault(archive, &walked.links).or_else(|| tree.fault.take());
     }
+    if let (None, Some(key)) = (&fault, options.key()) {
+        fault = checkpoints.key_fault(key, &walked.links);
+    }
     if let (None, Some(known)) = (&fault, checkpoints.known_tree()) {
         fault = tree.begin(checkpoints.since_tree(), &known).await?;
     }
@@ -194,6 +204,7 @@ async fn verify(
         }
     }
     report.checkpoint = checkpoints.current().filter(|_| fault.is_none()).cloned();
+    report.key = walked.links.active_key().filter(|_| fault.is_none());
     (report.fault, report.also) = match walked.unreadable {
         Some(unreadable) => (Some(unreadable), fault),
         None => (fault, None),

@@ -198,6 +198,13 @@ async fn python_names_what_was_done_to_the_archive() {
     std::fs::write(&stray, &content).unwrap();
     fault("no manifest names");
     std::fs::remove_file(stray).unwrap();
+    let checkpoint = bucket.join("audit/v1/log/checkpoint");
+    let stated = std::fs::read_to_string(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, stated.replacen("\n250\n", "\n251\n", 1)).unwrap();
+    fault("states 251 entries");
+    std::fs::remove_file(&checkpoint).unwrap();
+    fault("is missing");
+    std::fs::write(&checkpoint, stated).unwrap();
     let text = std::fs::read_to_string(&noted).unwrap();
     std::fs::write(&noted, text + "999999\n").unwrap();
     fault("1 entries of the log are not in the archive");
@@ -218,4 +225,105 @@ async fn duckdb_and_pyarrow_count_the_entries_of_each_actor() {
             assert_eq!(report["actors"], 5, "{report}");
         }
     }
+}
+
+/// Manifests after the cut, and what only they name, are gone.
+#[tokio::test]
+async fn python_names_a_chain_that_was_cut_off() {
+    if !has_programs() {
+        return;
+    }
+    let scene = Scene::new(true).await;
+    let manifests = scene.bucket().join("audit/v1/manifest");
+    let mut names: Vec<_> =
+        std::fs::read_dir(&manifests).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for path in names.split_off(names.len() - 2) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let manifest: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        for object in manifest["objects"].as_array().unwrap() {
+            std::fs::remove_file(scene.bucket().join(object["key"].as_str().unwrap())).unwrap();
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+    let report = answer(&check(Path::new("python3"), &scene.bucket(), &[]));
+    assert!(report["fault"].as_str().unwrap().contains("checkpoint states 250"), "{report}");
+}
+
+/// A zstd frame of run-length blocks (RFC 8878): 4 bytes for each 128 KiB of one byte.
+fn bomb(megabytes: u32) -> Vec<u8> {
+    let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x58];
+    for block in 1..=megabytes * 8 {
+        let header = u32::from(block == megabytes * 8) | (1 << 1) | ((128 * 1024) << 3);
+        bytes.extend_from_slice(&header.to_le_bytes()[..3]);
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn python_unpacks_no_more_than_a_manifest_announces() {
+    if !has_programs() {
+        return;
+    }
+    let scene = Scene::new(true).await;
+    let path = scene.bucket().join("audit/v1/manifest/00000000000000000001.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut manifest: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let object = &mut manifest["objects"][0];
+    let bomb = bomb(4096);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bomb);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(scene.bucket().join(object["key"].as_str().unwrap()), &bomb).unwrap();
+    object["sha256"] = digest.into();
+    object["bytes"] = bomb.len().into();
+    // The script does not look at signatures.
+    std::fs::write(&path, format!("{manifest}\n{{}}\n")).unwrap();
+    // With 512 MiB of address space for the script.
+    let output = Command::new("bash")
+        .args(["-c", "ulimit -v 524288; exec python3 \"$@\"", "bash"])
+        .arg(repository().join("docs/audit_check.py"))
+        .arg(scene.bucket())
+        .output()
+        .unwrap();
+    let report = answer(&output);
+    assert!(report["fault"].as_str().unwrap().contains("more than it announces"), "{report}");
+}
+
+#[cfg(feature = "parquet")]
+#[tokio::test]
+async fn pyarrow_finds_every_entry_in_an_export() {
+    use watchdog_audit::{ExportForm, Query};
+
+    if !has_programs() {
+        return;
+    }
+    let Some(python) = python() else { return };
+    let scene = Scene::new(true).await;
+    let bucket = Objects::local(scene.bucket()).unwrap();
+    let log = log(&bucket, &scene.directory.path().join("store"), true).await;
+    let export = scene.directory.path().join("export");
+    std::fs::create_dir(&export).unwrap();
+    let file = |name: &str| std::fs::File::create(export.join(name)).unwrap();
+    let query = Query::new();
+    let exported =
+        log.export_parquet(&query, ExportForm::Sealed, file("all.parquet")).await.unwrap();
+    assert_eq!(exported.records, ENTRIES);
+    let found = |part: Option<&str>| {
+        let directory = export.display().to_string();
+        let output = check(python, &scene.bucket(), &["--parquet", &directory]);
+        let report = answer(&output);
+        match part {
+            None => assert_eq!(report["rows"], ENTRIES, "{report}"),
+            Some(part) => assert!(report["fault"].as_str().unwrap().contains(part), "{report}"),
+        }
+    };
+    found(None);
+    let some = query.with_category(Category::Access);
+    log.export_parquet(&some, ExportForm::Sealed, file("some.parquet")).await.unwrap();
+    found(Some("twice"));
+    std::fs::remove_file(export.join("all.parquet")).unwrap();
+    found(Some("the export lacks"));
+    std::fs::remove_file(export.join("some.parquet")).unwrap();
+    found(Some("holds no Parquet"));
 }

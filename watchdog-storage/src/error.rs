@@ -23,6 +23,9 @@ pub enum ErrorKind {
     Refusing,
     /// What was asked for does not exist.
     NotFound,
+    /// The object lies in a storage class, such as Glacier, from which it must be restored before it
+    /// can be read.
+    Frozen,
     /// What was to be created exists already.
     AlreadyExists,
     /// A condition of the call did not hold: a version, a tag.

@@ -205,6 +205,12 @@ impl Redis {
         &self.inner.keys
     }
 
+    /// Where the keys are, without credentials: servers, database and prefix, as they were
+    /// configured.
+    pub fn address(&self) -> String {
+        self.inner.config.address()
+    }
+
     /// The health of this deployment, as a [`HealthCheck`](watchdog_core::HealthCheck).
     pub fn health(&self) -> RedisHealth {
         RedisHealth::new(self.clone())

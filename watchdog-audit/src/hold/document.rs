@@ -6,7 +6,7 @@ use watchdog_core::audit::Category;
 
 use crate::personal::{Sealed, SubjectHandle};
 use crate::signed::{self, Document};
-use crate::signing::Signer;
+use crate::signing::PublicKey;
 use crate::writer_id::WriterId;
 
 pub(super) const HOLD_FORMAT: &str = "watchdog-audit-hold/v1";
@@ -99,9 +99,14 @@ impl HoldObject for ReleaseDocument {
     }
 }
 
-/// Reads the object of the hold `id`; `None` when it is not one that an accepted key has signed.
-pub(super) fn decode<T: HoldObject>(bytes: &[u8], id: &str, signer: &Signer) -> Option<T> {
-    let document: T = signed::decode(bytes, |key| signer.accepted(key)).ok()?;
+/// Reads the object of the hold `id`; `None` when it is not one that a key has signed which `key_of`
+/// finds.
+pub(super) fn decode<T: HoldObject>(
+    bytes: &[u8],
+    id: &str,
+    key_of: impl Fn(&str) -> Option<PublicKey>,
+) -> Option<T> {
+    let document: T = signed::decode(bytes, key_of).ok()?;
     (document.id() == id).then_some(document)
 }
 
@@ -111,6 +116,11 @@ mod tests {
 
     use super::*;
     use crate::signed::encode;
+    use crate::signing::Signer;
+
+    fn read<T: HoldObject>(bytes: &[u8], id: &str, signer: &Signer) -> Option<T> {
+        decode(bytes, id, |key| signer.accepted(key))
+    }
 
     fn release(signer: &Signer) -> ReleaseDocument {
         ReleaseDocument {
@@ -127,19 +137,19 @@ mod tests {
         let [own, other] =
             [(); 2].map(|()| Signer::new(&RootKeys::ephemeral().unwrap(), &[]).unwrap());
         let bytes = encode(&release(&own), &own).unwrap();
-        assert!(decode::<ReleaseDocument>(&bytes, "case-7", &own).is_some());
-        assert!(decode::<ReleaseDocument>(&bytes, "case-8", &own).is_none(), "another hold");
-        assert!(decode::<ReleaseDocument>(&bytes, "case-7", &other).is_none(), "another key");
-        assert!(decode::<HoldDocument>(&bytes, "case-7", &own).is_none(), "another kind");
+        assert!(read::<ReleaseDocument>(&bytes, "case-7", &own).is_some());
+        assert!(read::<ReleaseDocument>(&bytes, "case-8", &own).is_none(), "another hold");
+        assert!(read::<ReleaseDocument>(&bytes, "case-7", &other).is_none(), "another key");
+        assert!(read::<HoldDocument>(&bytes, "case-7", &own).is_none(), "another kind");
         assert!(encode(&release(&own), &other).is_err(), "nobody signs as somebody else");
         let [own_id, other_id] = [&own, &other].map(|signer| signer.public_key().id());
         let signed = String::from_utf8(encode(&release(&other), &other).unwrap()).unwrap();
         let forged = signed.replace(&other_id, &own_id).into_bytes();
-        assert!(decode::<ReleaseDocument>(&forged, "case-7", &own).is_none());
+        assert!(read::<ReleaseDocument>(&forged, "case-7", &own).is_none());
         for bit in 0..bytes.len() * 8 {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode::<ReleaseDocument>(&altered, "case-7", &own).is_none(), "bit {bit}");
+            assert!(read::<ReleaseDocument>(&altered, "case-7", &own).is_none(), "bit {bit}");
         }
     }
 }

@@ -15,6 +15,7 @@ use watchdog_core::Timestamp;
 
 use crate::archive::Archive;
 use crate::error::{Error, ErrorKind, Result, storage};
+use crate::millis::millis_of;
 use crate::writer_id::WriterId;
 
 const ERASING: &str = "audit/v1/erasing/";
@@ -37,7 +38,7 @@ impl<'a> Erasing<'a> {
     /// Writes the notice. The holds are to be read after it.
     pub(crate) async fn begin(archive: &'a Archive, now: Timestamp) -> Result<Self> {
         let own = WriterId::random()?;
-        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        let millis = millis_of(now);
         let key = format!("{ERASING}{millis:020}.{own}");
         archive.create(&key, "{}".into()).await?;
         Ok(Self { archive, key })

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Resource};
 
-use super::{HOLD_RESOURCE, Holds, LegalHold, PLACED, erasing, objects};
+use super::{HOLD_RESOURCE, Holds, LegalHold, PLACED, RELEASED, erasing, objects};
 use crate::error::Result;
 use crate::log::AuditLog;
 use crate::operation::Operation;
@@ -80,7 +80,7 @@ impl AuditLog {
     /// hold; as of [`begin`](Self::begin), then nothing is released; else as of bucket and store.
     /// Calling again resumes.
     pub async fn release_hold(&self, id: &str, by: Actor) -> Result<()> {
-        let operation = self.begin_hold(by, "audit.hold_released", id).await?;
+        let operation = self.begin_hold(by, RELEASED, id).await?;
         let released = self.released(id).await;
         ended(operation, released).await
     }

@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category, Entry, Resource};
 
-use super::document::{
-    HOLD_FORMAT, HeldSubject, HoldDocument, RELEASE_FORMAT, ReleaseDocument, decode,
-};
-use super::{HOLD_RESOURCE, Hold, Holds, LegalHold, PLACED};
+use super::document::{HOLD_FORMAT, HeldSubject, HoldDocument, RELEASE_FORMAT, ReleaseDocument};
+use super::{HOLD_RESOURCE, Hold, Holds, LegalHold, PLACED, Trust};
 use crate::archive::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
@@ -36,9 +34,9 @@ pub(crate) async fn placed(archive: &Archive) -> Result<BTreeSet<String>> {
 }
 
 /// Whether a key of the log has signed the hold in the bucket.
-pub(crate) async fn is_genuine(archive: &Archive, id: &str) -> Result<bool> {
+pub(crate) async fn is_genuine(archive: &Archive, trust: &Trust<'_>, id: &str) -> Result<bool> {
     let object = archive.read(&hold_key(id)).await?;
-    Ok(object.is_some_and(|object| decode::<HoldDocument>(&object, id, archive.signer()).is_some()))
+    Ok(object.is_some_and(|object| trust.read::<HoldDocument>(&object, id).is_some()))
 }
 
 /// The ids in a listing.
@@ -51,18 +49,23 @@ fn ids(names: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// The holds that are placed and not released. What stands in the place of a hold and is none that
-/// this log has signed holds everything until somebody mends it; a release that is none is ignored.
+/// this log has signed holds everything until somebody mends it; a release that does not count is
+/// ignored.
 pub(crate) async fn in_force(archive: &Archive, keys: Option<&dyn SubjectKeys>) -> Result<Holds> {
     let names = archive.keys(HOLDS, None).await?;
     let mut holds = Vec::new();
+    if names.is_empty() {
+        return Ok(Holds(holds));
+    }
+    let trust = Trust::of(archive).await?;
     for id in ids(&names).collect::<BTreeSet<_>>() {
         let Some(object) = archive.read(&hold_key(id)).await? else { continue };
         let is_released =
-            names.contains(&release_key(id)) && released(archive, id, &object).await?;
+            names.contains(&release_key(id)) && is_released(archive, &trust, id, &object).await?;
         if is_released {
             continue;
         }
-        holds.push(match decode::<HoldDocument>(&object, id, archive.signer()) {
+        holds.push(match trust.read::<HoldDocument>(&object, id) {
             Some(document) => read(document, keys).await?,
             None => {
                 tracing::error!(
@@ -78,14 +81,31 @@ pub(crate) async fn in_force(archive: &Archive, keys: Option<&dyn SubjectKeys>) 
     Ok(Holds(holds))
 }
 
-async fn released(archive: &Archive, id: &str, hold: &[u8]) -> Result<bool> {
-    let Some(object) = archive.read(&release_key(id)).await? else { return Ok(false) };
-    let release = decode::<ReleaseDocument>(&object, id, archive.signer());
-    let is_released = release.is_some_and(|release| release.hold == hex::encode(&sha256(&[hold])));
-    if !is_released {
-        tracing::error!(hold = id, "the release of a legal hold does not verify: it is ignored");
+/// The release of a hold as it stands in the bucket, when a key of the log has signed it.
+async fn released(
+    archive: &Archive,
+    trust: &Trust<'_>,
+    id: &str,
+    hold: &[u8],
+) -> Result<Option<ReleaseDocument>> {
+    let Some(object) = archive.read(&release_key(id)).await? else { return Ok(None) };
+    let release = trust.read::<ReleaseDocument>(&object, id);
+    Ok(release.filter(|release| release.hold == hex::encode(&sha256(&[hold]))))
+}
+
+async fn is_released(archive: &Archive, trust: &Trust<'_>, id: &str, hold: &[u8]) -> Result<bool> {
+    let counts = match released(archive, trust, id, hold).await? {
+        Some(release) => trust.counts(&release).await?,
+        None => false,
+    };
+    if !counts {
+        tracing::error!(
+            hold = id,
+            "the release of a legal hold is ignored: no key of the log has signed it, or one that \
+             was replaced has and no archived entry tells of it"
+        );
     }
-    Ok(is_released)
+    Ok(counts)
 }
 
 async fn read(document: HoldDocument, keys: Option<&dyn SubjectKeys>) -> Result<Hold> {
@@ -127,12 +147,18 @@ pub(super) async fn place(
 ) -> Result<()> {
     let key = hold_key(&terms.id);
     if let Some(object) = archive.read(&key).await? {
-        let held = match decode::<HoldDocument>(&object, &terms.id, archive.signer()) {
+        let trust = Trust::of(archive).await?;
+        let held = match trust.read::<HoldDocument>(&object, &terms.id) {
             Some(document) => read(document, keys).await?,
             None => return Err(taken(&terms.id)),
         };
         let is_released = archive.read(&release_key(&terms.id)).await?.is_some();
-        return if held.terms == *terms && !is_released { Ok(()) } else { Err(taken(&terms.id)) };
+        let handles = match (&terms.subject, keys) {
+            (Some(subject), Some(keys)) => keys.handles(subject).await?,
+            _ => Vec::new(),
+        };
+        let is_same = held.has(terms, &handles) && !is_released;
+        return if is_same { Ok(()) } else { Err(taken(&terms.id)) };
     }
     let writer = WriterId::random()?;
     let subject = match &terms.subject {
@@ -178,8 +204,8 @@ pub(super) async fn release(archive: &Archive, id: &str, now: Timestamp) -> Resu
         let context = format_args!("there is no legal hold {id}");
         return Err(Error::new(ErrorKind::Misuse, context));
     };
-    let key = release_key(id);
-    if archive.read(&key).await?.is_some() && released(archive, id, &object).await? {
+    let trust = Trust::of(archive).await?;
+    if released(archive, &trust, id, &object).await?.is_some() {
         return Ok(());
     }
     let document = ReleaseDocument {
@@ -187,10 +213,10 @@ pub(super) async fn release(archive: &Archive, id: &str, now: Timestamp) -> Resu
         id: id.into(),
         hold: hex::encode(&sha256(&[&object])),
         released_at: now,
-        key: archive.signer().public_key().id(),
+        key: trust.release_key(),
     };
     let content = encode(&document, archive.signer())?;
-    archive.create(&key, content.into()).await
+    archive.create(&release_key(id), content.into()).await
 }
 
 fn taken(id: &str) -> Error {

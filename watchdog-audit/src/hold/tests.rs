@@ -113,22 +113,20 @@ fn a_hold_concerns_the_categories_and_subjects_it_may_cover() {
     assert!(alice.0[0].concerns(&Actor::user("alice"), &[]));
     assert!(!alice.0[0].concerns(&Actor::user("bob"), &[]));
     assert!(access.0[0].concerns(&Actor::user("bob"), &[]), "bob may have entries in it");
-}
-
-#[test]
-fn a_hold_whose_subject_cannot_be_read_keeps_everybody_of_its_kind() {
-    let [one, other] = [1, 2].map(|byte| SubjectHandle::from_bytes(&[byte; 16]));
-    let mut holds = holds([hold().with_subject(Actor::user("alice"))]);
-    let hold = &mut holds.0[0];
-    hold.handles.push(one.clone());
-    assert!(hold.keeps(&one) && !hold.keeps(&other));
-    assert!(hold.concerns(&Actor::user("renamed"), std::slice::from_ref(&one)), "by pseudonym");
-    hold.terms.subject = Some(Actor::user(""));
-    assert!(hold.keeps(&one) && hold.keeps(&other));
-    assert!(hold.concerns(&Actor::user("bob"), &[]));
-    assert!(!hold.concerns(&Actor::service("bob"), &[]));
-    hold.terms.subject = None;
-    assert!(hold.keeps(&other), "everybody");
+    let [own, other] = [1, 2].map(|byte| SubjectHandle::from_bytes(&[byte; 16]));
+    let unreadable = Hold {
+        terms: hold().with_subject(Actor::user("")),
+        handles: vec![own.clone()],
+        since: Timestamp::UNIX_EPOCH,
+    };
+    let alice = Actor::user("alice");
+    assert!(unreadable.concerns(&alice, std::slice::from_ref(&own)), "its name cannot be read");
+    assert!(!unreadable.concerns(&alice, std::slice::from_ref(&other)));
+    let terms = hold().with_subject(alice);
+    assert!(unreadable.has(&terms, &[own]) && !unreadable.has(&terms, &[other]));
+    assert!(!unreadable.has(&hold(), &[]), "another hold");
+    assert!(unreadable.keeps(&SubjectHandle::from_bytes(&[1; 16])) && !unreadable.keeps(&other));
+    assert!(access.0[0].keeps(&other), "everybody");
 }
 
 #[test]

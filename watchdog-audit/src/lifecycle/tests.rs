@@ -76,6 +76,13 @@ fn every_difference_is_named() {
     rules.push(LifecycleRule::new("watchdog-audit-tape", "audit/v1/category=tape/"));
     let findings = terms.findings(&found(rules));
     assert_eq!(kinds(&findings), [(Kind::LeftoverRule, "watchdog-audit-tape")]);
+    // A name like ours does not make a rule harmless.
+    let mut rules = terms.plan();
+    rules.push(LifecycleRule::new("watchdog-audit-x", "audit/v1/").with_expiration_days(1));
+    let findings = terms.findings(&found(rules));
+    let named = [Kind::ForeignExpiry, Kind::LeftoverRule].map(|kind| (kind, "watchdog-audit-x"));
+    assert_eq!(kinds(&findings), named);
+    assert!(findings[0].is_harmful());
     for versioning in [None, Some(Versioning::Off), Some(Versioning::Suspended)] {
         let found = Found { versioning, ..found(terms.plan()) };
         assert_eq!(kinds(&terms.findings(&found)), [(Kind::VersioningOff, "")]);

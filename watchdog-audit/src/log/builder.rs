@@ -15,12 +15,14 @@ use crate::archiver::Archiver;
 use crate::config::AuditConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::delivery::Delivery;
+use crate::log::heir::Encoder;
 use crate::log::keeper::Keeper;
 use crate::log::policy::Policy;
+use crate::log::queue::Queue;
 use crate::log::shared::Shared;
 use crate::log::watermark::Watermark;
 use crate::log::writer::{Writer, WriterParts};
-use crate::log::{AuditLog, Inner, QUEUE_ENTRIES, Tasks, spooling, tend};
+use crate::log::{AuditLog, Inner, Tasks, spooling, tend};
 use crate::personal::SubjectKeys;
 #[cfg(feature = "objects")]
 use crate::signing::{PublicKey, Signer};
@@ -258,7 +260,7 @@ impl AuditLogBuilder {
             declare(store.as_ref(), is_archived).await?;
         }
         let unarchived_ttl = (!is_archived).then(|| self.config.ttl());
-        let policy = Policy::new(&self.config, is_archived);
+        let policy = Policy::new(&self.config, store.name(), is_archived);
         if self.config.enabled && policy.asks_replicas() {
             // A store without replicas says so at once.
             let (replicas, limit) = (policy.replicas, Duration::from_millis(1));
@@ -272,20 +274,23 @@ impl AuditLogBuilder {
         let delivery = Delivery::new(Arc::clone(&store), watermark, limits, unarchived_ttl, id);
         let shared = Arc::<Shared>::default();
         let owner = (shared.as_ref(), id);
-        let place = spooling::open(&self.config, store.name(), self.spool_files, owner).await?;
+        let spools = spooling::open(&self.config, &delivery, self.spool_files, owner).await?;
+        let (place, found) =
+            spools.map_or((None, Vec::new()), |(place, found)| (Some(place), found));
         let (orphaning, orphans) = mpsc::unbounded_channel();
         let parts = WriterParts {
             keys: keys.clone(),
+            key_patience: self.record_timeout,
             clock: Arc::clone(&self.clock),
             mirror: Mirror(self.config.log_level),
             policy,
             shared: Arc::clone(&shared),
             delivery: delivery.clone(),
-            place: place.clone(),
+            place: place.clone().filter(|_| shared.spool().is_some()),
             orphans: orphaning,
         };
         let writer = Writer::new(parts, id);
-        let (queue, jobs) = mpsc::channel(QUEUE_ENTRIES);
+        let (queue, jobs) = Queue::new();
         let log = AuditLog {
             inner: Arc::new(Inner {
                 queue,
@@ -317,10 +322,11 @@ impl AuditLogBuilder {
         let tasks = &log.inner.tasks;
         *tasks.writer.lock().await = Some(tokio::spawn(writer.run(jobs)));
         if let Some(place) = place {
-            let log = Arc::downgrade(&log.inner);
             let every = (self.config.segment_max_age / 4)
                 .clamp(Duration::from_secs(1), Duration::from_secs(10));
-            let keeper = Keeper { log, shared, delivery, policy, place, orphans, every };
+            let keys = log.inner.keys.clone();
+            let encoder = Encoder { keys, clock: Arc::clone(&log.inner.clock) };
+            let keeper = Keeper { shared, delivery, encoder, policy, place, orphans, every, found };
             let task = tokio::spawn(keeper.run());
             *tasks.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }

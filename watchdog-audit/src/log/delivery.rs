@@ -23,8 +23,18 @@ pub(crate) struct Delivery {
     pub(crate) unarchived_ttl: Option<Duration>,
     writer: WriterId,
     segment: SegmentId,
-    /// Whether the writer is a process that is gone: the store may have more of it than is here.
-    is_adopted: bool,
+    kin: Kin,
+}
+
+/// Who the writer is to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kin {
+    Own,
+    /// A process that is gone: the store may have more of it than is here.
+    Gone,
+    /// The heir of one: whoever recorded its entries before encoded the same ones, in frames of
+    /// his own.
+    Heir,
 }
 
 /// Why a frame is not in the store.
@@ -54,19 +64,30 @@ impl Delivery {
     ) -> Self {
         // The store answers with the right number when this is not it.
         let segment = SegmentId { partition: writer.partition(store.partitions()), number: 1 };
-        Self { store, watermark, limits, unarchived_ttl, writer, segment, is_adopted: false }
+        Self { store, watermark, limits, unarchived_ttl, writer, segment, kin: Kin::Own }
     }
 
     /// The same for another writer.
     pub(crate) fn of(&self, writer: WriterId) -> Self {
         let partition = writer.partition(self.store.partitions());
-        let segment = SegmentId { partition, ..self.segment };
-        Self { writer, segment, is_adopted: false, ..self.clone() }
+        self.with(writer, partition, Kin::Own)
     }
 
-    /// The same for a writer that is gone.
-    pub(crate) fn adopting(&self, writer: WriterId) -> Self {
-        Self { is_adopted: true, ..self.of(writer) }
+    /// The same for a writer that is gone, in the partition it had, if that is known.
+    pub(crate) fn adopting(&self, writer: WriterId, partition: Option<u16>) -> Self {
+        let partitions = self.store.partitions();
+        let known = partition.filter(|partition| *partition < partitions);
+        self.with(writer, known.unwrap_or_else(|| writer.partition(partitions)), Kin::Gone)
+    }
+
+    /// The same for the heir of one.
+    pub(crate) fn inheriting(&self, heir: WriterId, partition: u16) -> Self {
+        Self { kin: Kin::Heir, ..self.adopting(heir, Some(partition)) }
+    }
+
+    fn with(&self, writer: WriterId, partition: u16, kin: Kin) -> Self {
+        let segment = SegmentId { partition, ..self.segment };
+        Self { writer, segment, kin, ..self.clone() }
     }
 
     pub(crate) fn partition(&self) -> u16 {
@@ -88,11 +109,18 @@ impl Delivery {
         };
         match self.offer(&frame).await? {
             Verdict::Behind { high_water } => {
-                telemetry::rolled_back(self.writer, high_water, frame.first() - 1);
-                self.go_back(high_water).await
+                let now = self.go_back(high_water).await;
+                // What is archived the store may have forgotten.
+                if now < frame.first() - 1 {
+                    telemetry::rolled_back(self.writer, now, frame.first() - 1);
+                }
+                Ok(now)
             }
-            Verdict::Ahead { high_water } if self.is_adopted => Ok(high_water),
-            Verdict::Ahead { .. } | Verdict::Foreign => Err(Undelivered::Superseded { lost: None }),
+            Verdict::Ahead { high_water } if self.kin != Kin::Own => Ok(high_water),
+            Verdict::Foreign { high_water } if self.kin == Kin::Heir => Ok(high_water),
+            Verdict::Ahead { .. } | Verdict::Foreign { .. } => {
+                Err(Undelivered::Superseded { lost: None })
+            }
             Verdict::Stored { .. } | Verdict::Reopen { .. } => Ok(frame.last()),
         }
     }
@@ -121,15 +149,12 @@ impl Delivery {
     }
 
     /// The store lost what came after `high_water`: what of it is archived need not come again.
-    async fn go_back(&mut self, high_water: u64) -> Result<u64, Undelivered> {
-        match self.skip_archived(high_water).await {
-            Ok(high_water) => Ok(high_water),
+    async fn go_back(&mut self, high_water: u64) -> u64 {
+        self.skip_archived(high_water).await.unwrap_or_else(|error| {
             // All of it comes again: the archiver sees what it has.
-            Err(error) => {
-                tracing::debug!(%error, "nothing is passed over");
-                Ok(high_water)
-            }
-        }
+            tracing::debug!(%error, "nothing is passed over");
+            high_water
+        })
     }
 
     /// Nobody here has the entries between `stored` and `first`: the archive has them, or they are

@@ -1,15 +1,12 @@
-//! Operations: a place in the queue is kept for the end of each, and, when the log fails closed,
-//! their begin is durable before they may go on.
+//! Operations: each begins only while the queue has a place, its end is always taken, and, when the
+//! log fails closed, its begin is durable before it may go on.
 
-use tokio::time::timeout;
 use uuid::Uuid;
 use watchdog_core::audit::{Actor, Category, Entry, Resource};
 
 use crate::config::OnFull;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::AuditLog;
-use crate::log::queue::saturated;
-use crate::log::writer::closed;
 use crate::operation::Operation;
 
 /// The detail that ties the entries of one operation together.
@@ -18,7 +15,11 @@ const OPERATION: &str = "operation";
 const PHASE: &str = "phase";
 
 impl AuditLog {
-    /// Begins an operation and keeps a place in the queue for its entry.
+    /// Begins an operation.
+    ///
+    /// It takes no place in the queue while it is under way, however many there are. While the queue
+    /// is full none begins, whatever [`FullQueue`](crate::FullQueue) says; the end of one that has
+    /// begun is neither refused nor dropped for a full queue.
     ///
     /// With [`AuditConfig::fail_closed`](crate::AuditConfig::fail_closed) an entry with the outcome
     /// `unknown` and the detail `phase`: `begun` is as durable as
@@ -52,14 +53,11 @@ impl AuditLog {
         if !inner.is_enabled {
             return Ok(Operation::new(self.clone(), entry, None));
         }
-        let place = inner.queue.clone().reserve_owned();
-        let permit = match timeout(inner.record_timeout, place).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(closed()),
-            Err(_) => return Err(saturated()),
-        };
+        let jobs = inner.queue.sender()?;
         if !inner.fail_closed {
-            return Ok(Operation::new(self.clone(), entry, Some(permit)));
+            // What could not be written now is refused before it is done.
+            drop(inner.queue.place(inner.record_timeout).await?);
+            return Ok(Operation::new(self.clone(), entry, Some(jobs)));
         }
         let entry = entry.with_detail(OPERATION, Uuid::now_v7().to_string());
         let mut begun = entry.clone().with_detail(PHASE, "begun");
@@ -67,7 +65,7 @@ impl AuditLog {
         match self.record_or(begun, OnFull::Wait).await {
             Ok(_) => {
                 let entry = entry.with_detail(PHASE, "ended");
-                Ok(Operation::new(self.clone(), entry, Some(permit)))
+                Ok(Operation::new(self.clone(), entry, Some(jobs)))
             }
             Err(error) if error.kind() == ErrorKind::Closed => Err(error),
             Err(error) => Err(Error::new(

@@ -1,20 +1,20 @@
 //! The keeper of the spools: lets go of what is archived, and takes over from processes that are
 //! gone.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::error::Result;
-use crate::log::Inner;
 use crate::log::adoption::Adoption;
 use crate::log::delivery::Delivery;
+use crate::log::heir::Encoder;
 use crate::log::policy::Policy;
 use crate::log::shared::Shared;
-use crate::spool::{Spool, SpoolPlace};
+use crate::spool::{Spool, SpoolPlace, Unusable, Wanted};
 use crate::telemetry;
 
 /// The spool of an id this process has given up.
@@ -28,13 +28,15 @@ pub(crate) struct Orphan {
 /// What the keeper needs.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    pub(crate) log: Weak<Inner>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) delivery: Delivery,
+    pub(crate) encoder: Encoder,
     pub(crate) policy: Policy,
     pub(crate) place: SpoolPlace,
     pub(crate) orphans: mpsc::UnboundedReceiver<Orphan>,
     pub(crate) every: Duration,
+    /// Spools that were found at the start.
+    pub(crate) found: Vec<Spool>,
 }
 
 impl Keeper {
@@ -42,6 +44,9 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let mut adoptions = JoinSet::new();
         let shared = Arc::clone(&self.shared);
+        for spool in std::mem::take(&mut self.found) {
+            adoptions.spawn(self.adoption(spool, None).run());
+        }
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -54,12 +59,14 @@ impl Keeper {
                 }
                 Some(_) = adoptions.join_next() => continue,
             }
-            match Spool::abandoned(&self.place).await {
-                Ok(spools) => {
+            shared.forget_removed();
+            match Spool::abandoned(&self.place, Wanted::All).await {
+                Ok((spools, unusable)) => {
                     for spool in spools {
-                        let found = spool.status(watchdog_core::Timestamp::UNIX_EPOCH);
-                        shared.damaged.fetch_add(found.damaged_files, Ordering::Relaxed);
                         adoptions.spawn(self.adoption(spool, None).run());
+                    }
+                    for Unusable { writer, path, error } in unusable {
+                        shared.block(writer, &error, &path);
                     }
                 }
                 Err(error) => telemetry::append_failed(&error),
@@ -71,18 +78,23 @@ impl Keeper {
     }
 
     fn adoption(&self, spool: Spool, recorded_again_after: Option<u64>) -> Adoption {
+        let found = spool.status(watchdog_core::Timestamp::UNIX_EPOCH);
+        self.shared.damaged.fetch_add(found.damaged_files, Ordering::Relaxed);
+        let partition = spool.origin().map(|origin| origin.partition);
         Adoption {
-            log: Weak::clone(&self.log),
             shared: Arc::clone(&self.shared),
-            delivery: self.delivery.adopting(spool.writer()),
+            delivery: self.delivery.adopting(spool.writer(), partition),
+            encoder: self.encoder.clone(),
             keeps_until_archived: self.policy.keeps_until_archived,
             every: self.every,
             spool,
             recorded_again_after,
+            first: 1,
+            stored: 0,
         }
     }
 
-    /// Lets go of what a committed manifest covers, and has the rest looked after.
+    /// Lets go of what a committed manifest covers.
     async fn let_go(&self) -> Result<()> {
         if !self.policy.keeps_until_archived {
             return Ok(());
@@ -93,9 +105,6 @@ impl Keeper {
             return Ok(());
         }
         spool.release(self.delivery.watermark.of(&spool.writer()).await?);
-        if self.shared.unsent.load(Ordering::Relaxed) == 0 {
-            self.shared.doubt.notify_one();
-        }
         Ok(())
     }
 }

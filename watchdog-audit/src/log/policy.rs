@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::config::{AuditConfig, Durability};
 
+/// The store that is a file of this process: what it acknowledged is synced, and nobody replaces it.
+const EMBEDDED: &str = "embedded";
+
 /// What the writer holds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -12,15 +15,18 @@ pub(crate) struct Policy {
     pub(crate) replication_timeout: Duration,
     /// Whether the spool keeps what the store has, until the archive has it.
     pub(crate) keeps_until_archived: bool,
+    /// Whether the store may lose what it acknowledged.
+    pub(crate) doubts: bool,
 }
 
 impl Policy {
-    pub(crate) fn new(config: &AuditConfig, is_archived: bool) -> Self {
+    pub(crate) fn new(config: &AuditConfig, store: &str, is_archived: bool) -> Self {
         Self {
             durability: config.durability,
             replicas: config.replicas,
             replication_timeout: config.replication_timeout,
             keeps_until_archived: is_archived && config.durability == Durability::Spool,
+            doubts: store != EMBEDDED,
         }
     }
 
@@ -43,7 +49,7 @@ impl Policy {
 /// Whether a log has a spool at all. The embedded store is on the same disk: a spool beside it
 /// would help when it is asked for only.
 pub(crate) fn has_spool(durability: Durability, store: &str) -> bool {
-    durability == Durability::Spool || store != "embedded"
+    durability == Durability::Spool || store != EMBEDDED
 }
 
 #[cfg(test)]
@@ -51,7 +57,7 @@ mod tests {
     use super::*;
 
     fn policy(durability: Durability, is_archived: bool) -> Policy {
-        Policy::new(&AuditConfig { durability, ..AuditConfig::default() }, is_archived)
+        Policy::new(&AuditConfig { durability, ..AuditConfig::default() }, "redis", is_archived)
     }
 
     #[test]
@@ -74,6 +80,13 @@ mod tests {
         assert!(policy(Durability::Spool, true).keeps_until_archived);
         assert!(!policy(Durability::Spool, false).keeps_until_archived);
         assert!(!policy(Durability::Store, true).keeps_until_archived);
+    }
+
+    #[test]
+    fn the_embedded_store_is_not_doubted() {
+        let doubts = |store| Policy::new(&AuditConfig::default(), store, true).doubts;
+        assert!(doubts("redis"));
+        assert!(!doubts("embedded"));
     }
 
     #[test]

@@ -77,7 +77,9 @@ impl AuditLog {
             let path = path.map_err(|absent| {
                 Error::corrupt(format_args!("{} is not what the tree holds", absent.path))
             })?;
-            return Ok(Some(InclusionProof::new(line, index, path, checkpoint)));
+            // A tile is taken as it is: what it adds up to tells whether it was altered.
+            let proof = InclusionProof::new(line, index, path, checkpoint);
+            return proof.check_path().map(|()| Some(proof));
         }
         Ok(None)
     }
@@ -87,7 +89,8 @@ impl AuditLog {
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) without an archive, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the log is shorter than
-    /// the checkpoint or has none, or a tile is not there, else as of the bucket.
+    /// the checkpoint, has none or had another tree, or a tile is not there or was altered, else as
+    /// of the bucket.
     pub async fn prove_since(&self, old: &Checkpoint) -> Result<ConsistencyProof> {
         let new = self.checkpoint().await?;
         let new = new.filter(|new| new.size() >= old.size()).ok_or_else(|| {
@@ -98,7 +101,8 @@ impl AuditLog {
         let path = path.map_err(|absent| {
             Error::corrupt(format_args!("{} is not what the tree holds", absent.path))
         })?;
-        Ok(ConsistencyProof::new(old.clone(), new, path))
+        let proof = ConsistencyProof::new(old.clone(), new, path);
+        proof.check_path().map(|()| proof)
     }
 }
 

@@ -4,16 +4,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 use watchdog_core::audit::{AuditSink, Entry};
 use watchdog_core::health::CheckReport;
 use watchdog_core::{HealthCheck, Result};
 
 use crate::log::AuditLog;
+use crate::personal::{SubjectHandle, SubjectKeys};
 use crate::telemetry;
 
 /// A sealed segment is archived within this many times the greatest age of a segment; later is a
 /// warning.
 const LATE_AFTER_AGES: u32 = 3;
+
+/// How long the keys of subjects may take to answer a check.
+const KEYS_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl AuditSink for AuditLog {
@@ -91,7 +96,19 @@ async fn trouble(log: &AuditLog) -> Option<CheckReport> {
     if shared.is_unreplicated.load(Ordering::Relaxed) {
         return Some(CheckReport::fail("too few replicas have the newest entries"));
     }
-    if spool.is_some_and(|spool| spool.damaged_files > 0) {
+    if let Some(keys) = log.inner().keys()
+        && !answers(keys).await
+    {
+        return Some(CheckReport::warn(
+            "the vault of subject keys does not answer; entries of subjects whose keys it has to be \
+             asked for wait or are refused",
+        ));
+    }
+    if let Some((reason, _)) = shared.blocked() {
+        let text = format!("the spool of a process that is gone cannot be delivered: {reason}");
+        return Some(CheckReport::warn(text));
+    }
+    if shared.damaged.load(Ordering::Relaxed) > 0 {
         return Some(CheckReport::warn("files of a spool are damaged; they are kept"));
     }
     #[cfg(feature = "objects")]
@@ -103,11 +120,25 @@ async fn trouble(log: &AuditLog) -> Option<CheckReport> {
     shared.spoolless().map(|reason| CheckReport::warn(format!("there is no spool: {reason}")))
 }
 
+/// Whether the keys of subjects can be asked for: for one that nobody has.
+async fn answers(keys: &dyn SubjectKeys) -> bool {
+    let nobody = SubjectHandle::from_bytes(&[0; 16]);
+    matches!(timeout(KEYS_ANSWER_WITHIN, keys.find(&nobody, "")).await, Ok(Ok(_)))
+}
+
 /// Adds what waits where.
 fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
     let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     let waiting = log.inner().shared.waiting.load(Ordering::Relaxed);
     report = report.with_observation("waiting_entries", number(waiting));
+    let (adopted, blocked) = {
+        let shared = &log.inner().shared;
+        let blocked = shared.blocked().map_or(0, |(_, count)| count as u64);
+        (shared.adopted.load(Ordering::Relaxed), blocked)
+    };
+    report = report
+        .with_observation("spool_adopted_entries", number(adopted))
+        .with_observation("spool_blocked", number(blocked));
     #[cfg(feature = "objects")]
     if let Some(archive) = log.inner().archive() {
         report = report.with_observation("unreadable_segments", number(archive.unreadable()));
@@ -122,24 +153,24 @@ fn observed(mut report: CheckReport, log: &AuditLog) -> CheckReport {
         .with_observation("spool_oldest_seconds", oldest.as_secs_f64())
         .with_observation("spool_poisoned_files", number(spool.poisoned_files))
         .with_observation("spool_damaged_files", number(spool.damaged_files))
-        .with_observation("spool_adopted_entries", number(spool.adopted))
 }
 
-/// The age of the oldest entry that is not archived.
+/// The age of the oldest entry that is not archived, by the clock it was stored by: the own one may
+/// be a day off.
 async fn oldest_unarchived(log: &AuditLog) -> crate::Result<Duration> {
-    let inner = log.inner();
-    let now = u64::try_from(inner.clock.now().as_millisecond()).unwrap_or(0);
-    let mut oldest = now;
-    for partition in 0..inner.store.partitions() {
-        let sealed = inner.store.sealed(partition).await?;
-        if let Some((_, totals)) = sealed.first() {
-            oldest = oldest.min(totals.first_millis);
-        } else {
-            let open = inner.store.partition(partition).await?.totals;
-            if open.frames > 0 {
-                oldest = oldest.min(open.first_millis);
+    let store = &log.inner().store;
+    let mut age = 0;
+    for partition in 0..store.partitions() {
+        let oldest = match store.sealed(partition).await?.first() {
+            Some((_, totals)) => Some(totals.first_millis),
+            None => {
+                let open = store.partition(partition).await?.totals;
+                (open.frames > 0).then_some(open.first_millis)
             }
+        };
+        if let Some(oldest) = oldest {
+            age = age.max(store.now(partition).await?.saturating_sub(oldest));
         }
     }
-    Ok(Duration::from_millis(now - oldest))
+    Ok(Duration::from_millis(age))
 }

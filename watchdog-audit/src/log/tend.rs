@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 #[cfg(feature = "objects")]
 use crate::log::AuditLog;
 use crate::log::Inner;
+use crate::millis::millis_of;
 use crate::segment::SegmentId;
 
 /// How often the bucket's lifecycle is compared with the plan.
@@ -66,7 +67,7 @@ type Open = HashMap<u16, (u64, Instant)>;
 /// Without an archive: seals by age, with a life. The age is as of this clock, or how long the
 /// segment has been seen: the clock may have been set back.
 async fn seal_due(log: &Inner, open: &mut Open) -> Result<()> {
-    let now = u64::try_from(log.clock.now().as_millisecond()).unwrap_or(0);
+    let now = millis_of(log.clock.now());
     for partition in 0..log.store.partitions() {
         let held = log.store.partition(partition).await?;
         if held.totals.frames == 0 {

@@ -1,7 +1,7 @@
 //! What the answer of the store to a frame means for its writer, without I/O.
 
 use crate::frame::Frame;
-use crate::segment::{Appended, Checksum};
+use crate::segment::{Appended, Checksum, HighWater};
 
 /// What to do after a frame was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,10 @@ pub(crate) enum Verdict {
         high_water: u64,
     },
     /// Somebody else has written under this id.
-    Foreign,
+    Foreign {
+        /// The last entry it has.
+        high_water: u64,
+    },
 }
 
 /// Judges an answer.
@@ -49,14 +52,15 @@ pub(crate) fn judge(frame: &Frame, appended: Appended) -> Verdict {
         Appended::OutOfOrder { high_water } if high_water < frame.first() => {
             Verdict::Behind { high_water }
         }
-        Appended::Duplicate { .. } | Appended::OutOfOrder { .. } => Verdict::Foreign,
+        Appended::Duplicate { high_water: HighWater { last: high_water, .. } }
+        | Appended::OutOfOrder { high_water } => Verdict::Foreign { high_water },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{FrameId, HighWater};
+    use crate::segment::FrameId;
     use crate::writer_id::WriterId;
 
     #[test]
@@ -72,11 +76,11 @@ mod tests {
             (Appended::NotOpen { open: 9 }, Verdict::Reopen { open: 9 }),
             (duplicate(6, frame.checksum()), Verdict::Stored { is_due: false }),
             (duplicate(6, [0; 16]), Verdict::Stored { is_due: false }),
-            (duplicate(6, [3; 16]), Verdict::Foreign),
+            (duplicate(6, [3; 16]), Verdict::Foreign { high_water: 6 }),
             (duplicate(7, [3; 16]), Verdict::Ahead { high_water: 7 }),
             (Appended::OutOfOrder { high_water: 0 }, Verdict::Behind { high_water: 0 }),
             (Appended::OutOfOrder { high_water: 3 }, Verdict::Behind { high_water: 3 }),
-            (Appended::OutOfOrder { high_water: 5 }, Verdict::Foreign),
+            (Appended::OutOfOrder { high_water: 5 }, Verdict::Foreign { high_water: 5 }),
         ] {
             assert_eq!(judge(&frame, appended), verdict, "{appended:?}");
         }

@@ -1,6 +1,8 @@
 //! The task that numbers entries, batches them and brings them to the store.
 
 mod direct;
+mod doubt;
+mod keyed;
 mod renewal;
 mod spooled;
 
@@ -8,7 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use watchdog_core::Clock;
 use watchdog_core::audit::Entry;
 
@@ -22,13 +27,15 @@ use crate::log::policy::Policy;
 use crate::log::pump::Pump;
 use crate::log::shared::Shared;
 use crate::log::sources::Sources;
-use crate::personal::{Sealed, SubjectKeys};
+use crate::personal::{Sealed, SubjectKey, SubjectKeys};
 use crate::receipt::Receipt;
 use crate::recent::Recent;
 use crate::segment::WriterRange;
 use crate::spool::SpoolPlace;
 use crate::telemetry::{self, Mirror};
 use crate::writer_id::WriterId;
+use doubt::DOUBTED_AFTER;
+use keyed::Asked;
 
 /// The first pause after a failed call, doubled up to [`LONGEST_PAUSE`].
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -42,6 +49,20 @@ const FRAMES_AT_ONCE: usize = 32;
 pub(crate) struct Job {
     pub(crate) entry: Entry,
     pub(crate) ack: Option<Ack>,
+    /// Its place in the queue, which is free again when it is numbered.
+    _place: Option<OwnedSemaphorePermit>,
+    /// Its subject's key, once that was waited for.
+    key: Option<SubjectKey>,
+}
+
+impl Job {
+    pub(crate) fn new(entry: Entry, ack: Option<Ack>) -> Self {
+        Self { entry, ack, _place: None, key: None }
+    }
+
+    pub(crate) fn at(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
+    }
 }
 
 pub(crate) type Ack = oneshot::Sender<Result<Receipt>>;
@@ -50,6 +71,10 @@ pub(crate) type Ack = oneshot::Sender<Result<Receipt>>;
 #[derive(Debug)]
 pub(crate) struct Writer {
     keys: Option<Arc<dyn SubjectKeys>>,
+    /// How long the key of an entry may take while its caller waits.
+    key_patience: Duration,
+    /// Entries that wait for their keys.
+    asking: JoinSet<Asked>,
     clock: Arc<dyn Clock>,
     mirror: Mirror,
     policy: Policy,
@@ -71,6 +96,8 @@ pub(crate) struct Writer {
     released: u64,
     /// Callers heard of every entry of this id up to here.
     acknowledged: u64,
+    /// When the store was last offered a frame of this id.
+    offered: Instant,
     /// Those who wait for an entry that somebody else has recorded as well.
     repeats: Vec<(Option<Ack>, Receipt)>,
     /// Why the backlog cannot go on under this id.
@@ -91,6 +118,7 @@ struct Waiter {
 
 pub(crate) struct WriterParts {
     pub(crate) keys: Option<Arc<dyn SubjectKeys>>,
+    pub(crate) key_patience: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mirror: Mirror,
     pub(crate) policy: Policy,
@@ -106,6 +134,8 @@ impl Writer {
         Self {
             sources: Sources::with_spool(parts.shared.spool()),
             keys: parts.keys,
+            key_patience: parts.key_patience,
+            asking: JoinSet::new(),
             clock: parts.clock,
             mirror: parts.mirror,
             policy: parts.policy,
@@ -121,30 +151,26 @@ impl Writer {
             spooled: 0,
             released: 0,
             acknowledged: 0,
+            offered: Instant::now(),
             repeats: Vec::new(),
             superseded: None,
         }
     }
 
     /// Runs until the queue is closed and empty, and the store has what was in it.
-    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let shared = Arc::clone(&self.shared);
-        let (mut is_closing, mut is_over) = (false, false);
+    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Job>) {
+        let mut is_over = false;
         loop {
             if let Some(lost) = self.superseded.take() {
                 self.begin_anew(Vec::new(), lost).await;
                 self.bring_all(Vec::new()).await;
             }
-            if is_over && !self.has_backlog() {
+            if is_over && self.asking.is_empty() && !self.has_backlog() && self.may_leave().await {
                 break;
             }
             let span = (self.stored, self.spooled);
             tokio::select! {
                 biased;
-                () = shared.closing.notified(), if !is_closing => {
-                    is_closing = true;
-                    queue.close();
-                }
                 attempt = self.pump.attempt(&self.delivery, &self.sources, span),
                     if self.has_backlog() => self.attempted(attempt),
                 job = queue.recv(), if !is_over => match job {
@@ -154,14 +180,20 @@ impl Writer {
                         is_over = true;
                     }
                 },
-                () = shared.doubt.notified() => self.doubt(),
+                Some(asked) = self.asking.join_next() => {
+                    if let Some(job) = self.asked(asked) {
+                        self.round(job, &mut queue).await;
+                    }
+                }
+                () = tokio::time::sleep_until(self.offered + DOUBTED_AFTER),
+                    if self.may_doubt() => self.doubt().await,
             }
         }
-        shared.set_spool(None);
+        self.shared.set_spool(None);
     }
 
     /// Takes an entry and what queued up behind it, and brings it all to where it counts.
-    async fn round(&mut self, job: Job, queue: &mut mpsc::Receiver<Job>) {
+    async fn round(&mut self, job: Job, queue: &mut UnboundedReceiver<Job>) {
         let most = if self.is_spooling() { FRAMES_AT_ONCE } else { 1 };
         let mut waiters = Vec::new();
         let (mut next, mut frames, mut bytes) = (Some(job), 0, 0);
@@ -170,14 +202,14 @@ impl Writer {
             let mut batch = self.batch();
             self.take(&mut batch, job).await;
             while !batch.frame.is_full() {
-                let Ok(job) = queue.try_recv() else { break };
+                let Some(job) = self.next_job(queue) else { break };
                 self.take(&mut batch, job).await;
             }
             bytes += spooled::record_bytes(&batch.frame);
             self.remember(batch, &mut waiters);
             frames += 1;
             if frames < most && bytes < room {
-                next = queue.try_recv().ok();
+                next = self.next_job(queue);
             }
         }
         telemetry::queue_depth(queue.len());
@@ -200,7 +232,8 @@ impl Writer {
         let entry = dropped::declaration(counts, self.id, self.clock.now());
         let mut batch = self.batch();
         self.mirror.show(&entry);
-        if let Err(error) = self.encode(&mut batch, entry).await {
+        let key = self.key_of(&entry).await;
+        if let Err(error) = key.and_then(|key| self.encode(&mut batch, entry, key.as_ref())) {
             // Its key does not answer now: with the next entries, then.
             tracing::warn!(%error, "dropped audit entries are not declared yet");
             self.shared.dropped.put_back(counts);
@@ -249,8 +282,9 @@ impl Writer {
             }
             return;
         }
+        let Some(job) = self.with_key(job).await else { return };
         self.mirror.show(&job.entry);
-        match self.encode(batch, job.entry).await {
+        match self.encode(batch, job.entry, job.key.as_ref()) {
             Ok(receipt) => {
                 self.recent.insert(id, receipt);
                 batch.waiters.push(Waiter { ack: job.ack, receipt });
@@ -262,14 +296,19 @@ impl Writer {
         }
     }
 
-    async fn encode(&mut self, batch: &mut Batch, entry: Entry) -> Result<Receipt> {
+    /// Numbers an entry and adds it to the batch, sealed where there is a key.
+    fn encode(
+        &mut self,
+        batch: &mut Batch,
+        entry: Entry,
+        key: Option<&SubjectKey>,
+    ) -> Result<Receipt> {
         entry::check(&entry)?;
         let recorded_at = self.clock.now();
         let place = Place { writer: self.id, sequence: self.next, recorded_at };
-        let line = match &self.keys {
-            Some(keys) => {
-                let key = keys.current(&entry.actor).await?;
-                let sealed = Sealed::seal(&key, place.writer, place.sequence, &entry)?;
+        let line = match key {
+            Some(key) => {
+                let sealed = Sealed::seal(key, place.writer, place.sequence, &entry)?;
                 Line::plain(place, entry).with_sealed(sealed)
             }
             None => Line::plain(place, entry),

@@ -4,22 +4,31 @@
 use watchdog_core::Timestamp;
 use watchdog_core::audit::Category;
 
-use crate::config::ArchiveRetention;
+use crate::config::{ArchiveRetention, LifecycleConfig};
 use crate::hold::Holds;
 use crate::manifest::ArchivedObject;
+use crate::retention::moves;
 
 /// How long what is kept, now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keeping {
     pub(crate) retention: ArchiveRetention,
+    /// After how many days objects move to Glacier, 0 for never.
+    glacier_days: u32,
     pub(crate) now: Timestamp,
     /// Since when a legal hold keeps entries of a category, in the order of `Category::ALL`.
     held: [Option<Timestamp>; Category::ALL.len()],
 }
 
 impl Keeping {
-    pub(crate) fn new(retention: ArchiveRetention, now: Timestamp, holds: &Holds) -> Self {
-        Self { retention, now, held: Category::ALL.map(|category| holds.since(category)) }
+    pub(crate) fn new(
+        retention: ArchiveRetention,
+        lifecycle: LifecycleConfig,
+        now: Timestamp,
+        holds: &Holds,
+    ) -> Self {
+        let held = Category::ALL.map(|category| holds.since(category));
+        Self { retention, glacier_days: lifecycle.glacier_days, now, held }
     }
 
     /// Whether a legal hold keeps entries of a category.
@@ -31,6 +40,14 @@ impl Keeping {
     /// Whether the bucket may have let an object expire.
     pub(crate) fn may_be_gone(&self, object: &ArchivedObject) -> bool {
         self.is_over(object.category, object.recorded.to)
+    }
+
+    /// Whether an object may lie in Glacier by the plan.
+    pub(crate) fn may_be_frozen(&self, object: &ArchivedObject) -> bool {
+        let after = i64::from(self.glacier_days).saturating_mul(86_400_000);
+        moves(self.glacier_days, self.retention.days(object.category))
+            && object.recorded.from.as_millisecond().saturating_add(after)
+                <= self.now.as_millisecond()
     }
 
     /// Whether entries of a category, the last of them of this instant, have outlived their
@@ -67,7 +84,7 @@ mod tests {
             access_days: 10,
             security_days: 0,
         };
-        Keeping::new(retention, at(day), &Holds(holds))
+        Keeping::new(retention, LifecycleConfig::default(), at(day), &Holds(holds))
     }
 
     #[test]

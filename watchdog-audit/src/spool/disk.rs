@@ -9,8 +9,12 @@ use crate::frame::Frame;
 use crate::spool::files::{SpoolFile, SpoolFiles};
 use crate::spool::home::Home;
 use crate::spool::index::{Index, Place, Stretch};
-use crate::spool::record::{encode, is_torn, scan};
+use crate::spool::quota;
+use crate::spool::record::{MAX_RECORD_BYTES, encode, is_torn, scan};
 use crate::spool::state::State;
+
+/// Most bytes of a file that are read at once: several records, of any size.
+const READ_BYTES: u64 = 4 * MAX_RECORD_BYTES as u64;
 
 /// The files of one writer.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ impl Disk {
         files: Arc<dyn SpoolFiles>,
         state: Arc<State>,
     ) -> io::Result<Self> {
+        // Nobody adds to it any more.
+        home.reserve(0)?;
         let mut disk = Self::new(home, files, u64::MAX, state);
         for number in disk.home.files()? {
             disk.index.begun(number);
@@ -103,9 +109,9 @@ impl Disk {
         self.index.range().is_none()
     }
 
-    /// The number of the last entry there is.
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.index.range().map(|(_, last)| last)
+    /// The numbers of the first and the last entry there is.
+    pub(crate) fn range(&self) -> Option<(u64, u64)> {
+        self.index.range()
     }
 
     /// Writes and syncs frames; on an error none of them counts.
@@ -129,15 +135,8 @@ impl Disk {
 
     fn try_write(&mut self, frames: &[Arc<Frame>], bytes: &[u8]) -> io::Result<()> {
         let length = bytes.len() as u64;
-        match self.index.place(length) {
-            Place::Open if self.active.is_some() => {}
-            Place::Open | Place::New(_) => self.rotate()?,
-            Place::Full => {
-                return Err(io::Error::new(
-                    io::ErrorKind::QuotaExceeded,
-                    "the audit spool is full: WATCHDOG_AUDIT_SPOOL_MAX_BYTES is reached",
-                ));
-            }
+        if self.index.place(length) != Place::Open || self.active.is_none() {
+            self.rotate(length)?;
         }
         let Some(active) = &mut self.active else {
             return Err(io::Error::other("there is no file to write to"));
@@ -160,16 +159,28 @@ impl Disk {
         }
     }
 
-    /// Begins a new file and makes its name durable.
-    fn rotate(&mut self) -> io::Result<()> {
+    /// Begins a new file for `length` bytes, if the spools of the directory leave room for it, and
+    /// makes its name durable.
+    fn rotate(&mut self, length: u64) -> io::Result<()> {
+        self.home.restore()?;
+        let (root, _lock) = self.home.lock_root()?;
+        self.index.others_take(quota::of_others(root, self.home.path())?);
+        if self.index.place(length) == Place::Full {
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                format!(
+                    "the audit spools in {} are full: WATCHDOG_AUDIT_SPOOL_MAX_BYTES is reached",
+                    root.display()
+                ),
+            ));
+        }
         self.active = None;
         self.index.close();
-        let Place::New(number) = self.index.place(0) else {
+        let Place::New(number) = self.index.place(length) else {
             return Err(io::Error::other("the spool has no number for a file"));
         };
-        self.home.restore()?;
         // The number is used up whatever comes: a name that failed is not taken again.
-        self.index.begun(number);
+        self.home.reserve(self.index.begin(number, length))?;
         let file = self.files.create(&self.home.file(number))?;
         if let Err(error) = self.files.sync_directory(self.home.path()) {
             self.clear(number);
@@ -216,7 +227,8 @@ impl Disk {
         let (number, bytes) = (active.number, active.bytes);
         let content = active.file.content(bytes)?;
         self.poison();
-        self.rotate()?;
+        // Its bytes are counted already.
+        self.rotate(0)?;
         let Some(active) = &mut self.active else { return Ok(()) };
         match active.file.write(&content).and_then(|()| active.file.sync()) {
             Ok(()) => {
@@ -232,26 +244,22 @@ impl Disk {
         }
     }
 
-    /// The next frames that end after entry `number`, in order; empty at the end.
+    /// The next frames that end after entry `number`, in order; empty at the end. Reads no more
+    /// than it answers, as long as it is asked in order.
     pub(crate) fn after(&mut self, mut number: u64) -> io::Result<Vec<Arc<Frame>>> {
         while let Some(stretch) = self.index.after(number) {
-            let goes_on = self.cursor.file == stretch.file && self.cursor.last == number;
-            let begin = if goes_on { self.cursor.offset } else { 0 };
-            let path = self.home.file(stretch.file);
-            let content = match read(&path, begin, stretch.bytes) {
-                // Somebody removed it: whoever asks learns what follows.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    tracing::error!(path = %path.display(), "a file of the audit spool is gone");
-                    Vec::new()
+            if self.cursor.file != stretch.file || self.cursor.last > number {
+                self.cursor = Cursor { file: stretch.file, offset: 0, last: 0 };
+            }
+            while self.cursor.offset < stretch.bytes {
+                let frames: Vec<_> = self
+                    .read_on(stretch.bytes)?
+                    .into_iter()
+                    .filter(|f| f.last() > number)
+                    .collect();
+                if !frames.is_empty() {
+                    return Ok(frames.into_iter().map(Arc::new).collect());
                 }
-                content => content?,
-            };
-            let found = scan(&content);
-            self.cursor = Cursor { file: stretch.file, offset: stretch.bytes, last: stretch.last };
-            let frames: Vec<_> =
-                found.frames.into_iter().filter(|f| f.last() > number).map(Arc::new).collect();
-            if !frames.is_empty() {
-                return Ok(frames);
             }
             // What the file was to hold cannot be read: on with the next.
             number = stretch.last;
@@ -259,11 +267,53 @@ impl Disk {
         Ok(Vec::new())
     }
 
+    /// The newest frame.
+    pub(crate) fn newest(&mut self) -> io::Result<Option<Arc<Frame>>> {
+        let Some(stretch) = self.index.newest() else { return Ok(None) };
+        self.cursor = Cursor { file: stretch.file, offset: 0, last: 0 };
+        let mut newest = None;
+        while self.cursor.offset < stretch.bytes {
+            newest = self.read_on(stretch.bytes)?.pop().or(newest);
+        }
+        Ok(newest.map(Arc::new))
+    }
+
+    /// Reads the next part of the cursor's file, of which `end` bytes count.
+    fn read_on(&mut self, end: u64) -> io::Result<Vec<Frame>> {
+        let begin = self.cursor.offset;
+        let until = end.min(begin.saturating_add(READ_BYTES));
+        let path = self.home.file(self.cursor.file);
+        let content = match read(&path, begin, until) {
+            // Somebody removed it: whoever asks learns what follows.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(path = %path.display(), "a file of the audit spool is gone");
+                self.cursor.offset = end;
+                return Ok(Vec::new());
+            }
+            content => content?,
+        };
+        self.state.read(content.len() as u64);
+        let found = scan(&content);
+        self.cursor.offset = if until == end {
+            end
+        } else if found.end > 0 {
+            begin + found.end as u64
+        } else {
+            // No record begins before the last bytes that one may take.
+            until - MAX_RECORD_BYTES as u64
+        };
+        self.cursor.last = found.frames.iter().map(Frame::last).fold(self.cursor.last, u64::max);
+        Ok(found.frames)
+    }
+
     /// Entries up to `last` are kept elsewhere.
     pub(crate) fn release(&mut self, last: u64) {
         for number in self.index.release(last) {
             if self.active.as_ref().is_some_and(|active| active.number == number) {
                 self.active = None;
+                if let Err(error) = self.home.reserve(0) {
+                    tracing::debug!(%error, "room in the audit spool is not given back");
+                }
             }
             let path = self.home.file(number);
             match fs::remove_file(&path) {

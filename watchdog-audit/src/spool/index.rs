@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 /// A file takes this many bytes before the next one is begun: 16 MiB.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// At least so many files share the quota.
+const FILES: u64 = 16;
 
 /// One file of the spool, as far as it is synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +41,52 @@ pub(crate) struct Index {
     next_file: u64,
     max_bytes: u64,
     file_bytes: u64,
+    /// How long the last file may become.
+    open_bytes: u64,
+    /// What other spools take of the quota, as of when the last file was begun.
+    others: u64,
 }
 
 impl Index {
     pub(crate) fn new(max_bytes: u64) -> Self {
         // A released file frees its part of the quota, so a small quota has small files.
-        let file_bytes = FILE_BYTES.min((max_bytes / 4).max(1));
-        Self { files: VecDeque::new(), is_open: false, next_file: 1, max_bytes, file_bytes }
+        let file_bytes = FILE_BYTES.min((max_bytes / FILES).max(1));
+        Self {
+            files: VecDeque::new(),
+            is_open: false,
+            next_file: 1,
+            max_bytes,
+            file_bytes,
+            open_bytes: 0,
+            others: 0,
+        }
     }
 
     /// Decides where `length` bytes go.
     pub(crate) fn place(&self, length: u64) -> Place {
-        if self.bytes().saturating_add(length) > self.max_bytes {
-            return Place::Full;
-        }
         match self.files.back() {
-            Some(last) if self.is_open && last.bytes + length <= self.file_bytes => Place::Open,
+            Some(last) if self.is_open && last.bytes + length <= self.open_bytes => Place::Open,
+            _ if length > 0 && self.bytes().saturating_add(length) > self.room() => Place::Full,
             _ => Place::New(self.next_file),
         }
+    }
+
+    /// Takes note of what other spools take of the quota.
+    pub(crate) fn others_take(&mut self, bytes: u64) {
+        self.others = bytes;
+    }
+
+    /// How much of the quota is left to this spool.
+    fn room(&self) -> u64 {
+        self.max_bytes.saturating_sub(self.others)
+    }
+
+    /// How long a file may become that is begun for `length` bytes.
+    pub(crate) fn begin(&mut self, file: u64, length: u64) -> u64 {
+        self.begun(file);
+        let left = self.room().saturating_sub(self.bytes());
+        self.open_bytes = self.file_bytes.min(left).max(length);
+        self.open_bytes
     }
 
     /// A file was begun, or found; its number is never given again.
@@ -114,6 +144,11 @@ impl Index {
         self.files.iter().find(|stretch| stretch.last > number).copied()
     }
 
+    /// The last file.
+    pub(crate) fn newest(&self) -> Option<Stretch> {
+        self.files.back().copied()
+    }
+
     /// How many bytes of a file count; `None` when nothing of it does.
     pub(crate) fn bytes_of(&self, file: u64) -> Option<u64> {
         self.files.iter().find(|stretch| stretch.file == file).map(|stretch| stretch.bytes)
@@ -150,7 +185,7 @@ mod tests {
         let file = match place {
             Place::Full => return place,
             Place::New(file) => {
-                index.begun(file);
+                index.begin(file, bytes);
                 file
             }
             Place::Open => index.files.back().unwrap().file,
@@ -162,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_file_that_failed_takes_nothing_more_and_keeps_what_it_has() {
-        let mut index = Index::new(4000);
+        let mut index = Index::new(16_000);
         assert_eq!(add(&mut index, 1, 3, 100), Place::New(1));
         assert_eq!(add(&mut index, 4, 1, 100), Place::Open);
         index.close();
@@ -175,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_released_file_is_not_opened_again() {
-        let mut index = Index::new(4000);
+        let mut index = Index::new(16_000);
         add(&mut index, 1, 3, 100);
         assert_eq!(index.release(3), [1]);
         assert_eq!((index.entries(), index.oldest()), (0, None));
@@ -184,12 +219,30 @@ mod tests {
 
     #[test]
     fn a_file_that_was_copied_goes_on_under_its_new_number() {
-        let mut index = Index::new(4000);
+        let mut index = Index::new(16_000);
         add(&mut index, 1, 3, 100);
         index.close();
+        index.begin(2, 100);
         index.moved(1, 2);
         assert_eq!(index.place(10), Place::Open);
         assert_eq!(index.release(3), [2]);
+    }
+
+    #[test]
+    fn what_others_take_is_not_given() {
+        let mut index = Index::new(4000);
+        index.others_take(3900);
+        assert_eq!(add(&mut index, 1, 1, 101), Place::Full);
+        assert_eq!(add(&mut index, 1, 1, 60), Place::New(1));
+        assert_eq!(add(&mut index, 2, 1, 40), Place::Open, "it was given the rest");
+        assert_eq!(add(&mut index, 3, 1, 1), Place::Full);
+        index.others_take(5000);
+        assert_eq!(index.place(0), Place::Open, "what was given is not taken back");
+        assert_eq!(index.release(2), [1]);
+        assert_eq!(index.place(1), Place::Full);
+        index.others_take(0);
+        assert_eq!(index.begin(2, 1), 250);
+        assert_eq!(index.begin(3, 300), 300, "an order is not divided");
     }
 
     proptest! {

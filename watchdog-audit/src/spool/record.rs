@@ -10,6 +10,8 @@ const MAGIC: &[u8; 4] = b"WDSR";
 const HEADER_BYTES: usize = 8;
 /// The payload and the frame's own header, with room to spare.
 const MAX_FRAME_BYTES: usize = MAX_PAYLOAD_BYTES + 1024;
+/// Most bytes of a record.
+pub(crate) const MAX_RECORD_BYTES: usize = HEADER_BYTES + MAX_FRAME_BYTES;
 
 /// Adds a frame as a record.
 pub(crate) fn encode(frame: &Frame, into: &mut Vec<u8>) {

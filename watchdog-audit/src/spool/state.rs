@@ -19,6 +19,8 @@ pub(crate) struct State {
     oldest: AtomicI64,
     poisoned: AtomicU64,
     damaged: AtomicU64,
+    /// Bytes that were read back.
+    read: AtomicU64,
     is_failing: AtomicBool,
 }
 
@@ -30,6 +32,7 @@ impl Default for State {
             oldest: AtomicI64::new(NOTHING),
             poisoned: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
+            read: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
         }
     }
@@ -56,6 +59,9 @@ pub struct SpoolStatus {
     /// Files of processes that are gone which were found damaged since the start. Each is kept in
     /// its directory with the ending `.damaged`.
     pub damaged_files: u64,
+    /// Spools of processes that are gone which cannot be delivered or read until somebody has
+    /// mended something. Nothing of them is removed; the log says why.
+    pub blocked_spools: u64,
 }
 
 impl State {
@@ -74,6 +80,16 @@ impl State {
     pub(crate) fn damaged(&self) {
         self.damaged.fetch_add(1, Ordering::Relaxed);
         telemetry::spool_damaged();
+    }
+
+    pub(crate) fn read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+        telemetry::spool_read(bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note<T>(&self, outcome: &io::Result<T>) {
@@ -97,6 +113,7 @@ impl State {
             is_failing: self.is_failing.load(Ordering::Relaxed),
             adopted: 0,
             damaged_files: self.damaged.load(Ordering::Relaxed),
+            blocked_spools: 0,
         }
     }
 }

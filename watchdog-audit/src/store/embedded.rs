@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,13 +17,14 @@ use watchdog_core::{Clock, SystemClock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, checksum_of};
+use crate::millis::millis_of;
 use crate::segment::{
     AppendRequest, Appended, ArchiveProof, Checksum, Expiry, FrameId, Gate, HighWater, Partition,
     Resuming, Sealed, Sealing, SegmentId, SegmentLimits, Totals,
 };
 use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
-use file::DatabaseFile;
+pub(crate) use file::DatabaseFile;
 
 /// Partition → [`Partition`] as JSON.
 const PARTITIONS: TableDefinition<'_, u16, &[u8]> = TableDefinition::new("partitions_v1");
@@ -66,12 +66,7 @@ impl EmbeddedStore {
     /// [`ErrorKind::Config`] when the directory or the file cannot be used: no permission, or
     /// another process has it open.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        let directory = directory.as_ref();
-        std::fs::create_dir_all(directory).map_err(|error| {
-            Error::new(ErrorKind::Config, "the directory of the audit log cannot be used")
-                .with_source(error)
-        })?;
-        Self::with_file(DatabaseFile::open(&directory.join("segments.redb"))?)
+        Self::with_file(DatabaseFile::open(&directory.as_ref().join("segments.redb"))?)
     }
 
     /// A store that forgets everything when it is dropped, for tests and examples.
@@ -80,10 +75,7 @@ impl EmbeddedStore {
     ///
     /// [`ErrorKind::Config`] when there is no memory for it.
     pub fn memory() -> Result<Self> {
-        let database = Database::builder()
-            .create_with_backend(InMemoryBackend::new())
-            .map_err(|error| Error::new(ErrorKind::Config, "no memory store").with_source(error))?;
-        Self::with_file(DatabaseFile::memory(database))
+        Self::with_file(DatabaseFile::memory()?)
     }
 
     fn with_file(file: DatabaseFile) -> Result<Self> {
@@ -98,8 +90,8 @@ impl EmbeddedStore {
         self
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0)
+    fn millis(&self) -> u64 {
+        millis_of(self.clock.now())
     }
 
     /// Runs `change` in one write transaction, synced to the disk when it succeeds.
@@ -107,7 +99,7 @@ impl EmbeddedStore {
         &self,
         change: impl FnOnce(&WriteTransaction, u64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (file, now) = (Arc::clone(&self.file), self.now());
+        let (file, now) = (Arc::clone(&self.file), self.millis());
         off_the_runtime(move || {
             file.with(|database| {
                 let transaction = database.begin_write().map_err(failed)?;
@@ -123,7 +115,7 @@ impl EmbeddedStore {
         &self,
         look: impl FnOnce(&redb::ReadTransaction, u64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (file, now) = (Arc::clone(&self.file), self.now());
+        let (file, now) = (Arc::clone(&self.file), self.millis());
         off_the_runtime(move || {
             file.with(|database| look(&database.begin_read().map_err(failed)?, now))
         })
@@ -162,6 +154,11 @@ impl SegmentStore for EmbeddedStore {
         "embedded"
     }
 
+    fn address(&self) -> String {
+        let path = self.file.path().map(|path| path.display().to_string());
+        format!("embedded {}", path.as_deref().unwrap_or("memory"))
+    }
+
     fn partitions(&self) -> u16 {
         1
     }
@@ -172,6 +169,10 @@ impl SegmentStore for EmbeddedStore {
 
     async fn ping(&self) -> Result<()> {
         self.read(|_, _| Ok(())).await
+    }
+
+    async fn now(&self, _partition: u16) -> Result<u64> {
+        Ok(self.millis())
     }
 
     async fn append(
@@ -358,6 +359,24 @@ impl SegmentStore for EmbeddedStore {
                 marks.insert(writer, (last, Checksum::default())).map_err(failed)?;
             }
             Ok(held.max(last))
+        })
+        .await
+    }
+
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        let writers = writers.to_vec();
+        self.write(move |transaction, _| {
+            let mut marks = transaction.open_table(HIGH_WATER).map_err(failed)?;
+            let mut forgotten = 0;
+            for (writer, last) in writers {
+                let writer = (partition, *writer.as_bytes());
+                let mark = marks.get(writer).map_err(failed)?.map(|mark| mark.value().0);
+                if mark.is_some_and(|mark| mark <= last) {
+                    marks.remove(writer).map_err(failed)?;
+                    forgotten += 1;
+                }
+            }
+            Ok(forgotten)
         })
         .await
     }

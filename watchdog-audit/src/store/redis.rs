@@ -5,7 +5,7 @@
 //! | key | type | holds | life |
 //! |---|---|---|---|
 //! | `wd:a:{p}:m` | hash | the partition: open segment, its totals, fence, newest manifest, how often replicas were asked | for ever |
-//! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | for ever |
+//! | `wd:a:{p}:hw` | hash | writer → last accepted number and its frame's checksum, `<number>:<32 digits>` | until seven days after all of the writer was archived |
 //! | `wd:a:{p}:s` | hash | sealed segments before the gate, with their totals | for ever |
 //! | `wd:a:{p}:h` | hash | held segments, with the time of their last entry | for ever |
 //! | `wd:a:{p}:<n>` | stream | segment `n`, one frame an entry, id `<ms>-<frame number>` | none until the gate, none while held |
@@ -14,6 +14,7 @@
 //! | `wd:a:{0}:lease` | string | who archives | as taken |
 
 mod answer;
+mod eviction;
 mod holds;
 
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use crate::store::SegmentStore;
 use crate::writer_id::WriterId;
 use answer::{Answer, decimal, integer, millis, raw, text, totals_from, unexpected};
 
+pub(crate) use eviction::refuse_evicting;
+
 static APPEND: Script = Script::new("audit.append.v1", include_str!("scripts/append.lua"));
 static SEAL: Script = Script::new("audit.seal.v1", include_str!("scripts/seal.lua"));
 static ARCHIVED: Script = Script::new("audit.archived.v1", include_str!("scripts/archived.lua"));
@@ -43,10 +46,14 @@ static PARTITIONS: Script =
     Script::new("audit.partitions.v1", include_str!("scripts/partitions.lua"));
 static BARRIER: Script = Script::new("audit.barrier.v1", include_str!("scripts/barrier.lua"));
 static SKIP: Script = Script::new("audit.skip.v1", include_str!("scripts/skip.lua"));
+static TIME: Script = Script::new("audit.time.v1", include_str!("scripts/time.lua"));
+static FORGET: Script = Script::new("audit.forget.v1", include_str!("scripts/forget.lua"));
 static LEASE: Script = Script::new("audit.lease.v1", include_str!("scripts/lease.lua"));
 
 /// Replicas are not waited for any longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Most writers that one call forgets.
+const WRITERS_AT_ONCE: usize = 256;
 /// How much longer than it was asked to wait the server may take to answer.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -118,6 +125,10 @@ impl SegmentStore for RedisStore {
         "redis"
     }
 
+    fn address(&self) -> String {
+        self.redis.address()
+    }
+
     fn partitions(&self) -> u16 {
         self.partitions
     }
@@ -129,6 +140,14 @@ impl SegmentStore for RedisStore {
 
     async fn ping(&self) -> Result<()> {
         self.redis.ping().await.map_err(storage("redis does not answer"))
+    }
+
+    async fn now(&self, partition: u16) -> Result<u64> {
+        let answer = self.redis.call(&TIME, &[&self.partition_key(partition)], &[]).await;
+        match answer.map_err(storage("redis did not tell its time"))? {
+            Value::Bytes(millis) => decimal(&millis),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn append(
@@ -421,6 +440,24 @@ impl SegmentStore for RedisStore {
         }
     }
 
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        let key = self.key(partition, &["hw"]);
+        let mut forgotten = 0;
+        for writers in writers.chunks(WRITERS_AT_ONCE) {
+            let names: Vec<_> = writers.iter().map(|(writer, _)| writer.to_string()).collect();
+            let mut args = Vec::with_capacity(2 * names.len());
+            for (name, (_, last)) in names.iter().zip(writers) {
+                args.extend([name.as_str().into(), integer(*last)?]);
+            }
+            let answer = self.redis.call(&FORGET, &[&key], &args).await;
+            match answer.map_err(storage("redis did not forget writers"))? {
+                Value::Integer(count) => forgotten += u64::try_from(count).unwrap_or(0),
+                _ => return Err(unexpected()),
+            }
+        }
+        Ok(forgotten)
+    }
+
     async fn replicated(
         &self,
         partition: u16,
@@ -453,28 +490,5 @@ impl SegmentStore for RedisStore {
     /// Redis expires segments by itself.
     async fn sweep(&self) -> Result<u64> {
         Ok(0)
-    }
-}
-
-/// Refuses a server that evicts what has no life that ends.
-pub(crate) async fn refuse_evicting(redis: &Redis) -> Result<()> {
-    let policy = redis.maxmemory_policy().await;
-    match policy.map_err(storage("redis did not tell its eviction policy"))? {
-        Some(policy) if policy.starts_with("allkeys-") => Err(Error::new(
-            ErrorKind::Config,
-            format_args!(
-                "redis runs with maxmemory-policy {policy}, which evicts entries that are not \
-                 archived and keys of subjects: set it to noeviction or volatile-ttl (CONFIG SET \
-                 maxmemory-policy noeviction), or give the audit log a redis of its own"
-            ),
-        )),
-        Some(_) => Ok(()),
-        None => {
-            tracing::warn!(
-                "redis does not tell its maxmemory-policy: make sure that it is noeviction or \
-                 volatile-*, any other evicts audit entries"
-            );
-            Ok(())
-        }
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redb::backends::InMemoryBackend;
 use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
     WriteTransaction,
@@ -13,7 +12,7 @@ use redb::{
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::personal::SubjectHandle;
-use crate::store::{failed, off_the_runtime};
+use crate::store::{DatabaseFile, failed, off_the_runtime};
 use crate::subjects::{KeyVault, WrappedKey};
 
 /// Handle → label and wrapped key.
@@ -28,7 +27,7 @@ const GENERATION: TableDefinition<'_, u8, u64> = TableDefinition::new("generatio
 /// The file is locked: a second process that opens it is refused.
 #[derive(Clone)]
 pub struct EmbeddedVault {
-    database: Arc<Database>,
+    file: Arc<DatabaseFile>,
 }
 
 impl fmt::Debug for EmbeddedVault {
@@ -45,13 +44,7 @@ impl EmbeddedVault {
     /// [`ErrorKind::Config`] when the directory or the file cannot be used: no permission, or
     /// another process has it open.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        let unusable = "the directory of subject keys cannot be used";
-        let directory = directory.as_ref();
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Error::new(ErrorKind::Config, unusable).with_source(error))?;
-        let database = Database::create(directory.join("subject_keys.redb"))
-            .map_err(|error| Error::new(ErrorKind::Config, unusable).with_source(error))?;
-        Self::with_database(database)
+        Self::with_file(DatabaseFile::open(&directory.as_ref().join("subject_keys.redb"))?)
     }
 
     /// A vault that forgets everything when it is dropped, for tests and examples.
@@ -60,33 +53,26 @@ impl EmbeddedVault {
     ///
     /// [`ErrorKind::Config`] when there is no memory for it.
     pub fn memory() -> Result<Self> {
-        let database = Database::builder()
-            .create_with_backend(InMemoryBackend::new())
-            .map_err(|error| Error::new(ErrorKind::Config, "no memory vault").with_source(error))?;
-        Self::with_database(database)
+        Self::with_file(DatabaseFile::memory()?)
     }
 
-    fn with_database(database: Database) -> Result<Self> {
-        let vault = Self { database: Arc::new(database) };
-        // Readers find every table, also before the first key.
-        let transaction = vault.database.begin_write().map_err(failed)?;
-        transaction.open_table(KEYS).map_err(failed)?;
-        transaction.open_table(ERASED).map_err(failed)?;
-        transaction.open_table(GENERATION).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-        Ok(vault)
+    fn with_file(file: DatabaseFile) -> Result<Self> {
+        file.with(make_tables)?;
+        Ok(Self { file: Arc::new(file) })
     }
 
     async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let database = Arc::clone(&self.database);
+        let file = Arc::clone(&self.file);
         off_the_runtime(move || {
-            let transaction = database.begin_write().map_err(failed)?;
-            let outcome = change(&transaction)?;
-            transaction.commit().map_err(failed)?;
-            Ok(outcome)
+            file.with(|database| {
+                let transaction = database.begin_write().map_err(failed)?;
+                let outcome = change(&transaction)?;
+                transaction.commit().map_err(failed)?;
+                Ok(outcome)
+            })
         })
         .await
     }
@@ -95,8 +81,9 @@ impl EmbeddedVault {
         &self,
         look: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let database = Arc::clone(&self.database);
-        off_the_runtime(move || look(&database.begin_read().map_err(failed)?)).await
+        let file = Arc::clone(&self.file);
+        off_the_runtime(move || file.with(|database| look(&database.begin_read().map_err(failed)?)))
+            .await
     }
 }
 
@@ -220,6 +207,16 @@ impl KeyVault for EmbeddedVault {
         })
         .await
     }
+}
+
+/// Readers find every table, also before the first key.
+fn make_tables(database: &Database) -> Result<()> {
+    let transaction = database.begin_write().map_err(failed)?;
+    transaction.open_table(KEYS).map_err(failed)?;
+    transaction.open_table(ERASED).map_err(failed)?;
+    transaction.open_table(GENERATION).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok(())
 }
 
 fn key_from((label, wrapped): (&str, &[u8])) -> WrappedKey {

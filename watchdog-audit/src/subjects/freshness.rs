@@ -19,6 +19,8 @@ pub(crate) struct Freshness {
     /// When the newest question that was answered was asked.
     confirmed: Option<Instant>,
     is_failing: bool,
+    /// How many questions had no answer.
+    failures: u64,
 }
 
 /// What is to be done before a key is used.
@@ -68,6 +70,17 @@ impl Freshness {
 
     pub(crate) fn failed(&mut self) {
         self.is_failing = true;
+        self.failures += 1;
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Whether a question that was due when so many had failed need not be asked now.
+    pub(crate) fn is_settled(&self, now: Instant, failures: u64) -> bool {
+        self.failures != failures
+            || self.confirmed.is_some_and(|confirmed| now - confirmed < CHECK_EVERY)
     }
 
     pub(crate) fn is_failing(&self) -> bool {
@@ -110,6 +123,18 @@ mod tests {
         assert_eq!(fresh.opening_need(at(1501)), Need::Answer, "opening does not");
         assert!(!fresh.answered(at(1500), 7));
         assert_eq!(fresh.sealing_need(at(1502)), Need::Nothing);
+    }
+
+    #[test]
+    fn those_who_wait_for_their_turn_share_an_answer() {
+        let (at, mut fresh) = (times(), Freshness::default());
+        assert!(!fresh.is_settled(at(0), 0));
+        fresh.answered(at(0), 7);
+        assert!(fresh.is_settled(at(499), 0));
+        assert!(!fresh.is_settled(at(500), 0), "then the next question is due");
+        fresh.failed();
+        assert!(fresh.is_settled(at(500), 0), "it failed since");
+        assert!(!fresh.is_settled(at(500), fresh.failures()));
     }
 
     #[test]

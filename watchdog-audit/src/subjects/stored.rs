@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use watchdog_core::audit::Actor;
 use watchdog_core::{Clock, RootKeys, Secret, SystemClock, Timestamp};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::millis::millis_of;
 use crate::personal::{SubjectHandle, SubjectKey, SubjectKeys};
 use crate::progress::OnProgress;
 use crate::subjects::cache::Cache;
@@ -23,6 +24,9 @@ pub const CACHED_SUBJECTS: usize = 16_384;
 
 /// After this long a key in memory is compared with its vault again.
 const KEY_LIFE: Duration = Duration::from_secs(60);
+
+/// A vault that takes longer to answer is taken for away.
+const VAULT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a key is made anew when an erasure overtakes it.
 const ATTEMPTS: usize = 8;
@@ -41,6 +45,8 @@ pub struct StoredSubjectKeys {
 struct Shared {
     vault: Arc<dyn KeyVault>,
     state: Mutex<State>,
+    /// Held by who asks for the generation: one at a time.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -92,7 +98,7 @@ impl StoredSubjectKeys {
             epoch: 0,
         };
         Ok(Self {
-            shared: Arc::new(Shared { vault, state: Mutex::new(state) }),
+            shared: Arc::new(Shared { vault, state: Mutex::new(state), turn: Default::default() }),
             wrapping: Wrapping::new(encryption)?,
             clock: Arc::new(SystemClock),
         })
@@ -160,7 +166,8 @@ impl StoredSubjectKeys {
         };
         for _ in 0..ATTEMPTS {
             let (_, wrapped) = &offered;
-            match self.vault().create(handle, &wrapped.label, &wrapped.wrapped).await {
+            let creating = self.vault().create(handle, &wrapped.label, &wrapped.wrapped);
+            match in_time(self.vault(), creating).await {
                 Ok(stands) if stands == *wrapped => return Ok(offered),
                 Ok(stands) => return Ok((self.wrapping.open(handle, &stands)?, stands)),
                 Err(error) if error.kind() == ErrorKind::Busy => {
@@ -174,11 +181,15 @@ impl StoredSubjectKeys {
 
     /// Asks the vault for its generation as far as it is needed now.
     async fn settle(&self, need: Need) {
+        if need == Need::Nothing {
+            return;
+        }
         let shared = Arc::clone(&self.shared);
-        match need {
-            Need::Nothing => {}
-            Need::Question => drop(tokio::spawn(async move { shared.ask().await })),
-            Need::Answer => shared.ask().await,
+        let failures = shared.state().freshness.failures();
+        // Whoever does not wait any longer leaves the answer to those who come after.
+        let asking = tokio::spawn(async move { shared.ask(failures).await });
+        if need == Need::Answer {
+            drop(asking.await);
         }
     }
 
@@ -199,7 +210,8 @@ impl StoredSubjectKeys {
 
     /// The key that stands under a label, opened; `None` when it is gone or no root opens it.
     async fn opened(&self, handle: &SubjectHandle, label: &str) -> Result<Option<SubjectKey>> {
-        let Some(stands) = self.vault().find(handle, label).await? else { return Ok(None) };
+        let finding = self.vault().find(handle, label);
+        let Some(stands) = in_time(self.vault(), finding).await? else { return Ok(None) };
         match self.wrapping.open(handle, &stands) {
             Ok(key) => subject_key(handle.clone(), label, &key).map(Some),
             Err(error) => {
@@ -220,9 +232,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self) {
+    /// Asks for the generation, unless somebody who was before has heard of it meanwhile, or has
+    /// failed to.
+    async fn ask(&self, failures: u64) {
+        let _turn = self.turn.lock().await;
         let asked = Instant::now();
-        let answer = self.vault.generation().await;
+        if self.state().freshness.is_settled(asked, failures) {
+            return;
+        }
+        let answer = in_time(self.vault.as_ref(), self.vault.generation()).await;
         let mut state = self.state();
         match answer {
             Ok(generation) => {
@@ -253,8 +271,15 @@ impl State {
     }
 }
 
-fn unanswered() -> Error {
-    Error::new(ErrorKind::Unavailable, "the vault of subject keys does not answer")
+async fn in_time<T>(vault: &dyn KeyVault, asking: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(VAULT_PATIENCE, asking).await.unwrap_or_else(|_| Err(unanswered(vault)))
+}
+
+fn unanswered(vault: &dyn KeyVault) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format_args!("the vault of subject keys ({}) does not answer", vault.name()),
+    )
 }
 
 #[async_trait]
@@ -273,7 +298,7 @@ impl SubjectKeys for StoredSubjectKeys {
             let (epoch, is_failing) = (state.epoch, state.freshness.is_failing());
             match state.sealing.get(subject) {
                 Some(held) if now < held.until || is_failing => return Ok(held.key.clone()),
-                None if is_failing => return Err(unanswered()),
+                None if is_failing => return Err(unanswered(self.vault())),
                 held => (held.cloned(), epoch),
             }
         };
@@ -292,7 +317,7 @@ impl SubjectKeys for StoredSubjectKeys {
         let epoch = {
             let mut state = self.shared.state();
             if need == Need::Answer && state.freshness.is_failing() {
-                return Err(unanswered());
+                return Err(unanswered(self.vault()));
             }
             if let Some((key, until)) = state.opening.get(&place)
                 && now < *until
@@ -327,8 +352,7 @@ impl SubjectKeys for StoredSubjectKeys {
         }
         let stands = self.vault().current(handle).await?;
         let made = stands.and_then(|stands| made_at(&stands.label));
-        let before = u64::try_from(before.as_millisecond()).unwrap_or(0);
-        if made.is_none_or(|made| made > before) {
+        if made.is_none_or(|made| made > millis_of(before)) {
             return Ok(0);
         }
         let destroyed = self.vault().erase(handle).await;

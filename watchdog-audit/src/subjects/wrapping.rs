@@ -6,6 +6,7 @@ use watchdog_core::{CipherKeys, KeyId, RootKeys, Secret, Timestamp};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hex;
+use crate::millis::millis_of;
 use crate::personal::{SubjectHandle, subject_bytes};
 use crate::subjects::WrappedKey;
 
@@ -99,7 +100,7 @@ impl HandleKey {
 /// Says which key it is, for ever: the milliseconds since 1970 it was made at, and 64 random bits.
 fn label(now: Timestamp) -> Result<String> {
     let mut bytes = [0; 14];
-    let millis = u64::try_from(now.as_millisecond()).unwrap_or(0).to_be_bytes();
+    let millis = millis_of(now).to_be_bytes();
     bytes[..6].copy_from_slice(&millis[2..]);
     watchdog_core::fill_random(&mut bytes[6..])?;
     Ok(hex::encode(&bytes))

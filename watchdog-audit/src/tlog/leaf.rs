@@ -39,6 +39,11 @@ impl Commitment {
         &self.bytes
     }
 
+    /// Whether it is to an entry of a category.
+    pub(crate) fn is_of(&self, category: Category) -> bool {
+        self.bytes[1] == code(category)
+    }
+
     /// The leaf's hash in the tree.
     pub(crate) fn hash(&self) -> Hash {
         self.hash

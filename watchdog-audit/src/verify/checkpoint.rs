@@ -4,6 +4,7 @@ use crate::archive::{Archive, manifest_key};
 use crate::chain::{Fault, FaultKind, Links};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Manifest, TreeHead};
+use crate::signing::PublicKey;
 use crate::tlog::{Checkpoint, checkpoint_key, origin};
 
 /// A checkpoint that was read, and whether the chain had its tree.
@@ -25,6 +26,8 @@ pub(super) struct Checkpoints {
     since: Option<Seen>,
     /// The tree before the last manifest.
     before_last: Option<TreeHead>,
+    /// The id of the key that signed the last manifest.
+    last_key: Option<String>,
 }
 
 impl Checkpoints {
@@ -47,19 +50,23 @@ impl Checkpoints {
         self.second.as_ref()?.as_ref().ok()
     }
 
-    /// The checkpoint in the bucket, once it was found sound.
+    /// The newest checkpoint of the bucket that the chain was seen to hold. One that was read later
+    /// than the chain may be anything.
     pub(super) fn current(&self) -> Option<&Checkpoint> {
-        self.second().map(|seen| &seen.checkpoint)
+        let read = [&self.second, &self.first].into_iter();
+        let mut read = read.filter_map(|read| read.as_ref()?.as_ref().ok());
+        read.find(|seen| seen.is_in_chain).map(|seen| &seen.checkpoint)
     }
 
-    /// The tree of the checkpoint when it is one the chain was seen to have.
+    /// Its tree.
     pub(super) fn known_tree(&self) -> Option<TreeHead> {
-        self.second().filter(|seen| seen.is_in_chain).map(|seen| seen.checkpoint.tree())
+        self.current().map(Checkpoint::tree)
     }
 
     /// Notes the tree after a manifest.
     pub(super) fn note(&mut self, manifest: &Manifest, before: &TreeHead) {
         self.before_last = Some(before.clone());
+        self.last_key = Some(manifest.key.clone());
         let bucket = [self.first.as_mut(), self.second.as_mut()].into_iter().flatten();
         let bucket = bucket.filter_map(|seen| seen.as_mut().ok());
         for seen in bucket.chain(self.since.as_mut()) {
@@ -98,6 +105,28 @@ impl Checkpoints {
     /// The checkpoint the checkpoint kept elsewhere leads on from.
     pub(super) fn since_tree(&self) -> Option<TreeHead> {
         self.since.as_ref().map(|seen| seen.checkpoint.tree())
+    }
+
+    /// Whether the log is signed with this key now, and not only said to be: who has the key before
+    /// it can cut the log off where that one was replaced.
+    pub(super) fn key_fault(&self, key: &PublicKey, links: &Links) -> Option<Fault> {
+        let active = links.active_key();
+        let has_signed = self.last_key.as_ref() == Some(&key.id())
+            || self.current().is_some_and(|checkpoint| checkpoint.is_signed_by(key));
+        let detail = match active {
+            Some(active) if active == *key && has_signed => return None,
+            Some(active) if active == *key => format!(
+                "key {} is introduced and has signed nothing: the log was cut off here, or an \
+                 archiver has broken off and the next one goes on",
+                key.id()
+            ),
+            Some(active) => format!("key {} signs it, not {}", active.id(), key.id()),
+            None => format!("key {} has signed nothing", key.id()),
+        };
+        let place = links
+            .head()
+            .map_or_else(|| checkpoint_key().to_owned(), |head| manifest_key(head.number));
+        Some(Fault::new(FaultKind::UnknownKey, place, detail))
     }
 
     /// Whether the checkpoint in the bucket is what it has to be.
@@ -150,4 +179,33 @@ fn is_of(checkpoint: &Checkpoint, links: &Links) -> bool {
 async fn read(archive: &Archive) -> Result<Option<Result<Seen>>> {
     let found = archive.log().checkpoint().await?;
     Ok(found.map(|read| read.map(|checkpoint| Seen { checkpoint, is_in_chain: false })))
+}
+
+#[cfg(test)]
+mod tests {
+    use watchdog_core::RootKeys;
+
+    use super::*;
+    use crate::signing::Signer;
+
+    fn seen(size: u64, is_in_chain: bool) -> Option<Result<Seen>> {
+        let signer = Signer::new(&RootKeys::ephemeral().unwrap(), &[]).unwrap();
+        let key = signer.public_key();
+        let tree = TreeHead::new(size, &[9; 32]);
+        let checkpoint = Checkpoint::sign(&origin(&key), &tree, &key, &signer).unwrap();
+        Some(Ok(Seen { checkpoint, is_in_chain }))
+    }
+
+    /// A bucket can answer differently each time it is asked.
+    #[test]
+    fn a_checkpoint_that_the_chain_does_not_hold_is_not_one_to_keep() {
+        let size = |first, second| {
+            let checkpoints = Checkpoints { first, second, ..Checkpoints::default() };
+            checkpoints.current().map(Checkpoint::size)
+        };
+        assert_eq!(size(seen(4, true), seen(8, true)), Some(8));
+        assert_eq!(size(seen(4, true), seen(1 << 40, false)), Some(4));
+        assert_eq!(size(None, seen(1 << 40, false)), None);
+        assert_eq!(size(None, seen(4, true)), Some(4));
+    }
 }

@@ -17,8 +17,12 @@ pub(super) async fn fault(archive: &Archive, placed: &BTreeSet<String>) -> Resul
             return Ok(Some(Fault::new(FaultKind::MissingHold, hold::hold_key(id), detail)));
         }
     }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let trust = hold::Trust::of(archive).await?;
     for id in found {
-        if !hold::is_genuine(archive, &id).await? {
+        if !hold::is_genuine(archive, &trust, &id).await? {
             let detail = "no key of the log has signed it";
             return Ok(Some(Fault::new(FaultKind::AlteredHold, hold::hold_key(&id), detail)));
         }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use watchdog_core::audit::Outcome;
 
-use crate::archive::opened;
+use crate::archive::{object_key, opened};
 use crate::chain::{Fault, FaultKind};
 use crate::entry::Line;
 use crate::hex;
 use crate::hold;
-use crate::manifest::{ArchivedObject, Manifest};
+use crate::manifest::{ArchivedObject, Manifest, TimeRange};
 use crate::merkle::Tree;
-use crate::pack::split;
+use crate::pack::{date, split};
 use crate::tlog::Commitment;
 use crate::writer_id::WriterId;
 use crate::zone::ZoneBuilder;
@@ -29,13 +29,28 @@ pub(super) struct Checked {
     pub(super) holds: Vec<String>,
 }
 
-/// Checks hash, count and root of an object and every line of it.
+/// Checks that a manifest names its objects as their category, day, segment and hash have it:
+/// whatever removes objects goes by their names.
+pub(super) fn named(key: &str, manifest: &Manifest) -> Result<(), Fault> {
+    for object in &manifest.objects {
+        let [from, to] = [object.recorded.from, object.recorded.to].map(date);
+        let wanted = object_key(object.category, &from, manifest.segment, &object.sha256);
+        if object.key != wanted || from != to {
+            let detail = format!("its object {} has another name than it must have", object.key);
+            return Err(Fault::new(FaultKind::AlteredManifest, key, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Checks hash, sizes, times, count and root of an object and every line of it.
 pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checked, Fault> {
     let lines = opened(object, content)?;
     let altered = |detail: String| Fault::new(FaultKind::AlteredObject, &object.key, detail);
     let mut tree = Tree::default();
     let mut held = Checked::default();
     let mut zone = ZoneBuilder::default();
+    let mut times: Option<(TimeRange, TimeRange)> = None;
     for bytes in split(&lines) {
         let number = held.leaves.len() + 1;
         let line =
@@ -45,17 +60,29 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         }
         held.numbers.entry(line.writer).or_default().push(line.sequence);
         zone.push(&line);
+        let (recorded, occurred) = (line.recorded_at, line.occurred_at);
+        times = Some(times.map_or_else(
+            || (TimeRange::at(recorded), TimeRange::at(occurred)),
+            |so_far| (so_far.0.including(recorded), so_far.1.including(occurred)),
+        ));
         let leaf = Commitment::of(line.category, bytes);
         tree.push_hash(leaf.hash());
         held.leaves.push(leaf);
         // One that was not seen to its end may have placed nothing.
-        let is_placed = *line.action == *hold::PLACED && line.outcome == Outcome::Success;
-        if is_placed && *line.resource.kind == *hold::HOLD_RESOURCE {
+        let is_placed = line.action == hold::PLACED && line.outcome == Outcome::Success;
+        if is_placed && line.resource.kind == hold::HOLD_RESOURCE {
             held.holds.push(line.resource.id.into());
         }
     }
     if held.leaves.len() as u64 != object.entries || hex::encode(&tree.root()) != object.root {
         return Err(altered("count or Merkle root is another".into()));
+    }
+    if (content.len() as u64, lines.len() as u64) != (object.bytes, object.raw_bytes) {
+        return Err(altered("its sizes are others".into()));
+    }
+    // Retention goes by the one, ranges and queries by both.
+    if times != Some((object.recorded, object.occurred)) {
+        return Err(altered("its times are not those of its lines".into()));
     }
     // A map that denies what is there would hide it from queries.
     if zone.finish() != object.zone {

@@ -3,6 +3,7 @@
 use watchdog_core::Timestamp;
 
 use crate::manifest::ArchivedObject;
+use crate::signing::PublicKey;
 use crate::tlog::Checkpoint;
 
 /// What to verify.
@@ -11,6 +12,7 @@ pub struct VerifyOptions {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     since: Option<Checkpoint>,
+    key: Option<PublicKey>,
 }
 
 impl VerifyOptions {
@@ -33,6 +35,22 @@ impl VerifyOptions {
     pub fn with_since(mut self, checkpoint: Checkpoint) -> Self {
         self.since = Some(checkpoint);
         self
+    }
+
+    /// Also checks that this is the key the log is signed with now: the last one of
+    /// [`AuditLog::signing_keys`](crate::AuditLog::signing_keys), from where the verifier trusts it.
+    ///
+    /// Without it the first key of the log is what everything rests on, and whoever has got at a key
+    /// that was replaced, at the bucket and at the store can cut the log off before the rotation and
+    /// go on from there. A log that has signed nothing yet does not pass.
+    #[must_use]
+    pub fn with_key(mut self, key: PublicKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    pub(super) fn key(&self) -> Option<&PublicKey> {
+        self.key.as_ref()
     }
 
     pub(super) fn since(&self) -> Option<&Checkpoint> {

@@ -1,6 +1,7 @@
 //! The tree over all entries, made again from the objects and compared with manifests and tiles.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use watchdog_core::audit::Category;
 
 use crate::archive::{Archive, manifest_key};
 use crate::chain::{Fault, FaultKind};
@@ -31,8 +32,8 @@ pub(super) struct TreeCheck<'a> {
 pub(super) enum Leaves {
     /// From its lines.
     Known(Vec<Commitment>),
-    /// It was not read: so many, from the bundles.
-    Kept(u64),
+    /// It was not read: so many of a category, from the bundles.
+    Kept(u64, Category),
 }
 
 impl<'a> TreeCheck<'a> {
@@ -67,17 +68,18 @@ impl<'a> TreeCheck<'a> {
                 Err(absent) => return Ok(Err(absent.fault())),
             },
         };
-        let mut kept = None;
+        let (mut kept, mut is_foreign) = (None, false);
         for leaves in leaves {
             let entries = match leaves {
                 Leaves::Known(entries) => entries,
-                Leaves::Kept(count) => {
+                Leaves::Kept(count, category) => {
                     let range = (tiling.size(), tiling.size() + count);
                     // Where the checkpoint does not reach there are the tiles of the manifest.
                     let size = self.limit.max(manifest.tree.size);
                     match self.archive.log().commitments(range, size).await? {
                         Ok(found) => {
                             kept.get_or_insert(range.0);
+                            is_foreign |= found.iter().any(|entry| !entry.is_of(category));
                             found
                         }
                         Err(absent) => return Ok(Err(absent.fault())),
@@ -88,6 +90,13 @@ impl<'a> TreeCheck<'a> {
         }
         if tiling.head() != manifest.tree {
             return Ok(Err(self.difference(manifest, kept)));
+        }
+        if is_foreign {
+            let (key, detail) = (
+                manifest_key(manifest.number),
+                "an object that is not there held entries of another category than it says",
+            );
+            return Ok(Err(Fault::new(FaultKind::AlteredManifest, key, detail)));
         }
         let mut pieces = tiling.take_full();
         if manifest.tree.size == self.limit {

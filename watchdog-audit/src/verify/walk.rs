@@ -12,7 +12,7 @@ use crate::manifest::{ArchivedObject, Manifest, TreeHead};
 use crate::progress::{OnProgress, Progress};
 use crate::retention::Keeping;
 use crate::verify::checkpoint::Checkpoints;
-use crate::verify::object::{Checked, Numbers, checked, complete};
+use crate::verify::object::{Checked, Numbers, checked, complete, named};
 use crate::verify::stray::Keys;
 use crate::verify::tree::{Leaves, TreeCheck};
 use crate::verify::{AT_ONCE, Verification, VerifyOptions, Walked, unreadable};
@@ -72,10 +72,18 @@ struct Sound {
 /// What became of an object.
 enum Found {
     Checked(Checked),
-    /// It was not asked for, or is gone after its retention.
-    Unread {
-        is_expired: bool,
-    },
+    Unread(Unread),
+}
+
+/// Why an object was not read.
+#[derive(Clone, Copy)]
+enum Unread {
+    /// It was not asked for.
+    Skipped,
+    /// It is gone after its retention.
+    Expired,
+    /// It lies in Glacier.
+    Frozen,
 }
 
 impl Walk<'_> {
@@ -130,6 +138,7 @@ impl Walk<'_> {
         let object = object.ok_or_else(|| missing(key))?;
         let before = self.walked.links.tree();
         let manifest = self.walked.links.extend(key, &object, self.archive.signer())?;
+        named(key, &manifest)?;
         if let Some(older) = self.walked.covered.by(manifest.segment) {
             self.keys.note_older(manifest.segment, older);
         }
@@ -175,13 +184,13 @@ impl Walk<'_> {
                         self.walked.holds.extend(checked.holds);
                         leaves.push(Leaves::Known(checked.leaves));
                     }
-                    Some(Ok(Found::Unread { is_expired })) => {
+                    Some(Ok(Found::Unread(why))) => {
                         is_whole = false;
-                        leaves.push(Leaves::Kept(object.entries));
-                        if is_expired {
-                            self.report.expired += 1;
-                        } else {
-                            self.report.skipped += 1;
+                        leaves.push(Leaves::Kept(object.entries, object.category));
+                        match why {
+                            Unread::Skipped => self.report.skipped += 1,
+                            Unread::Expired => self.report.expired += 1,
+                            Unread::Frozen => self.report.frozen += 1,
                         }
                     }
                     Some(Err(fault)) => return Ok(Some(fault)),
@@ -216,12 +225,18 @@ async fn look(
     is_read: bool,
 ) -> Result<Result<Found, Fault>> {
     if !is_read {
-        return Ok(Ok(Found::Unread { is_expired: false }));
+        return Ok(Ok(Found::Unread(Unread::Skipped)));
     }
-    let content = match archive.content(object).await? {
+    let read = match archive.content(object).await {
+        Err(error) if error.kind() == ErrorKind::Frozen && keeping.may_be_frozen(object) => {
+            return Ok(Ok(Found::Unread(Unread::Frozen)));
+        }
+        read => read?,
+    };
+    let content = match read {
         Ok(content) => content,
         Err(fault) if fault.kind == FaultKind::MissingObject && keeping.may_be_gone(object) => {
-            return Ok(Ok(Found::Unread { is_expired: true }));
+            return Ok(Ok(Found::Unread(Unread::Expired)));
         }
         Err(fault) => return Ok(Err(fault)),
     };

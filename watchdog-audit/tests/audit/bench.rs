@@ -1,9 +1,12 @@
 //! What the tests share.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 use watchdog_audit::segment::{Expiry, SegmentId};
 use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, Order, Query, SegmentStore};
@@ -35,6 +38,12 @@ pub(crate) fn entry(n: u64) -> Entry {
     .with_detail("size", n)
 }
 
+/// A directory in which nobody adopts what another test leaves.
+pub(crate) fn own_directory() -> PathBuf {
+    let own = format!("audit-{}", Uuid::now_v7().simple());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(own)
+}
+
 /// A log that does nothing unless it is asked to.
 pub(crate) async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> AuditLog {
     log_with(AuditConfig::default(), store, bucket).await
@@ -46,9 +55,7 @@ pub(crate) async fn log_with(
     bucket: &Objects,
 ) -> AuditLog {
     if config.spool_directory == AuditConfig::default().spool_directory {
-        // Nobody adopts what another test leaves.
-        let own = format!("audit-{}", Uuid::now_v7().simple());
-        config.spool_directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+        config.spool_directory = own_directory();
     }
     AuditLog::builder()
         .with_config(&config)
@@ -98,6 +105,57 @@ pub(crate) async fn record(log: &AuditLog, numbers: std::ops::Range<u64>) {
     for n in numbers {
         log.record(entry(n)).await.unwrap();
     }
+}
+
+/// Records without end, eight entries at a time, and prints the number of each when it is
+/// acknowledged; no two rounds share one.
+pub(crate) fn record_until_killed(log: &AuditLog, round: u64) -> Vec<JoinHandle<()>> {
+    let tasks = (0..8).map(|task| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for n in 0.. {
+                let number = round * 1_000_000 + task * 100_000 + n;
+                log.record(entry(number)).await.unwrap();
+                // One write a line, past the capture of the harness.
+                std::io::stdout().write_all(format!("acknowledged {number}\n").as_bytes()).unwrap();
+                std::io::stdout().flush().unwrap();
+            }
+        })
+    });
+    tasks.collect()
+}
+
+/// Runs an ignored test of this binary as a process of its own, which is told a line, until it has
+/// acknowledged `limit` entries; kills it, and answers them all. `halfway` is called when it has
+/// acknowledged half of them.
+pub(crate) fn run_and_kill(
+    test: &str,
+    told: &str,
+    limit: usize,
+    mut halfway: impl FnMut(),
+) -> Vec<u64> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(told.as_bytes()).unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    for acknowledged in 0..limit {
+        if acknowledged == limit / 2 {
+            halfway();
+        }
+        assert!(output.read_line(&mut text).unwrap() > 0, "the process ended by itself: {text}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    output.read_to_string(&mut text).unwrap();
+    // The last line may be cut.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let numbers = whole.lines().filter_map(|line| line.split("acknowledged ").nth(1));
+    numbers.map(|number| number.parse().unwrap()).collect()
 }
 
 /// The numbers of every entry a query finds, in its order: live and archived, page by page.

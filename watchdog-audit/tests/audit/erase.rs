@@ -1,7 +1,7 @@
 //! Erasing a subject: unreadable everywhere at once, and the log still verifies.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,8 +26,7 @@ fn officer() -> Actor {
 
 /// Settings with a directory that nobody else has.
 pub(crate) fn config() -> AuditConfig {
-    let own = format!("audit-{}", uuid::Uuid::now_v7().simple());
-    let spool_directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
+    let spool_directory = crate::bench::own_directory();
     AuditConfig { spool_directory, ..AuditConfig::default() }
 }
 
@@ -387,6 +386,7 @@ pub(crate) struct Lively {
     fail_erase: AtomicU64,
     /// An erasure is done, and nobody hears of it.
     pub(crate) hang_erase: AtomicU64,
+    hangs: AtomicBool,
 }
 
 impl Lively {
@@ -403,6 +403,7 @@ impl Lively {
             fails_from: AtomicU64::new(u64::MAX),
             fail_erase: AtomicU64::new(0),
             hang_erase: AtomicU64::new(0),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -416,7 +417,15 @@ impl Lively {
         self.fails_from.store(calls.saturating_add(more), Ordering::SeqCst);
     }
 
-    fn vault(&self) -> watchdog_audit::Result<&EmbeddedVault> {
+    /// Whether a call that comes now is ever answered.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::SeqCst);
+    }
+
+    async fn vault(&self) -> watchdog_audit::Result<&EmbeddedVault> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         if call >= self.fails_from.load(Ordering::SeqCst) {
             return Err(unavailable());
@@ -436,7 +445,7 @@ impl KeyVault for Lively {
     }
 
     async fn preflight(&self) -> watchdog_audit::Result<()> {
-        self.vault()?.preflight().await
+        self.vault().await?.preflight().await
     }
 
     async fn create(
@@ -445,14 +454,14 @@ impl KeyVault for Lively {
         label: &str,
         wrapped: &[u8],
     ) -> watchdog_audit::Result<watchdog_audit::WrappedKey> {
-        self.vault()?.create(handle, label, wrapped).await
+        self.vault().await?.create(handle, label, wrapped).await
     }
 
     async fn current(
         &self,
         handle: &watchdog_audit::SubjectHandle,
     ) -> watchdog_audit::Result<Option<watchdog_audit::WrappedKey>> {
-        self.vault()?.current(handle).await
+        self.vault().await?.current(handle).await
     }
 
     async fn replace(
@@ -462,14 +471,14 @@ impl KeyVault for Lively {
         old: &[u8],
         new: &[u8],
     ) -> watchdog_audit::Result<bool> {
-        self.vault()?.replace(handle, label, old, new).await
+        self.vault().await?.replace(handle, label, old, new).await
     }
 
     async fn erase(&self, handle: &watchdog_audit::SubjectHandle) -> watchdog_audit::Result<u64> {
         if self.fail_erase.swap(0, Ordering::SeqCst) > 0 {
             return Err(unavailable());
         }
-        let destroyed = self.vault()?.erase(handle).await;
+        let destroyed = self.vault().await?.erase(handle).await;
         if self.hang_erase.swap(0, Ordering::SeqCst) > 0 {
             std::future::pending::<()>().await;
         }
@@ -477,7 +486,7 @@ impl KeyVault for Lively {
     }
 
     async fn generation(&self) -> watchdog_audit::Result<u64> {
-        self.vault()?.generation().await
+        self.vault().await?.generation().await
     }
 
     async fn list(
@@ -486,6 +495,6 @@ impl KeyVault for Lively {
         limit: usize,
     ) -> watchdog_audit::Result<Vec<(watchdog_audit::SubjectHandle, watchdog_audit::WrappedKey)>>
     {
-        self.vault()?.list(after, limit).await
+        self.vault().await?.list(after, limit).await
     }
 }

@@ -119,6 +119,8 @@ async fn a_hold_is_acknowledged_when_no_erasure_is_under_way_any_more() {
     vault.goes.add_permits(100);
     assert_eq!(erasing.await.unwrap().unwrap().keys, 1, "it came first");
     placing.await.unwrap().unwrap();
+    // The name of its subject was sealed under the key that is gone.
+    log.hold(hold("case-1"), clerk()).await.unwrap();
     let refused = log.erase(&alice(), clerk(), "again").await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Held);
     let notices = bucket.list("audit/v1/erasing/", None, 10).await.unwrap().objects;

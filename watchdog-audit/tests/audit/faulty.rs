@@ -19,6 +19,11 @@ pub(crate) struct Faulty {
     is_down: AtomicBool,
     replies_to_lose: AtomicUsize,
     panics: AtomicBool,
+    /// How many frames are taken before the store goes down.
+    frames_left: AtomicUsize,
+    /// Frames of this writer are refused for good.
+    refused: RwLock<Option<WriterId>>,
+    appends: AtomicUsize,
 }
 
 impl Faulty {
@@ -30,6 +35,9 @@ impl Faulty {
             is_down,
             replies_to_lose,
             panics: AtomicBool::new(false),
+            frames_left: AtomicUsize::new(usize::MAX),
+            refused: RwLock::default(),
+            appends: AtomicUsize::new(0),
         }
     }
 
@@ -55,9 +63,28 @@ impl Faulty {
         self.replies_to_lose.store(count, Ordering::SeqCst);
     }
 
+    /// The store takes so many frames more and is down then.
+    pub(crate) fn take_down_after(&self, frames: usize) {
+        self.frames_left.store(frames, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::SeqCst)
+    }
+
+    /// The frames of a writer are refused from now on, or of nobody.
+    pub(crate) fn refuse(&self, writer: Option<WriterId>) {
+        *self.refused.write().unwrap() = writer;
+    }
+
     /// The calls that append panic from now on.
     pub(crate) fn make_panic(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// How often it was asked to append.
+    pub(crate) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
     }
 
     fn up(&self) -> Result<()> {
@@ -96,14 +123,29 @@ impl SegmentStore for Faulty {
         self.inner().ping().await
     }
 
+    async fn now(&self, partition: u16) -> Result<u64> {
+        self.up()?;
+        self.inner().now(partition).await
+    }
+
     async fn append(
         &self,
         segment: SegmentId,
         frame: &Frame,
         limits: SegmentLimits,
     ) -> Result<Appended> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
         assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
         self.up()?;
+        if *self.refused.read().unwrap() == Some(frame.writer()) {
+            return Err(Error::new(ErrorKind::Corrupt, "the test refuses this writer"));
+        }
+        let left = &self.frames_left;
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
+            left.store(usize::MAX, Ordering::SeqCst);
+            self.take_down(true);
+            return Err(unavailable());
+        }
         let appended = self.inner().append(segment, frame, limits).await?;
         self.reply(appended)
     }
@@ -204,6 +246,12 @@ impl SegmentStore for Faulty {
         self.up()?;
         let held = self.inner().skip(partition, writer, last).await?;
         self.reply(held)
+    }
+
+    async fn forget(&self, partition: u16, writers: &[(WriterId, u64)]) -> Result<u64> {
+        self.up()?;
+        let forgotten = self.inner().forget(partition, writers).await?;
+        self.reply(forgotten)
     }
 
     async fn sweep(&self) -> Result<u64> {

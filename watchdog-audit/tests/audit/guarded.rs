@@ -14,28 +14,37 @@ use watchdog_core::audit::{Actor, Category, Entry, Outcome, Resource};
 use crate::bench::{entry, keys};
 use crate::faulty::Faulty;
 
-async fn log_on(config: AuditConfig, store: &Arc<Faulty>) -> AuditLog {
+pub(crate) async fn log_on(config: AuditConfig, store: &Arc<Faulty>) -> AuditLog {
+    log_waiting(Duration::from_millis(50), config, store).await
+}
+
+/// A log whose callers wait so long.
+pub(crate) async fn log_waiting(
+    limit: Duration,
+    config: AuditConfig,
+    store: &Arc<Faulty>,
+) -> AuditLog {
     AuditLog::builder()
         .with_config(&config)
         .with_shared_store(store.clone())
         .with_encryption(&keys())
-        .with_record_timeout(Duration::from_millis(50))
+        .with_record_timeout(limit)
         .without_background()
         .build()
         .await
         .unwrap()
 }
 
-fn memory() -> Arc<Faulty> {
+pub(crate) fn memory() -> Arc<Faulty> {
     Arc::new(Faulty::new(Arc::new(EmbeddedStore::memory().unwrap())))
 }
 
-async fn transfers(log: &AuditLog) -> Vec<Record> {
+pub(crate) async fn transfers(log: &AuditLog) -> Vec<Record> {
     let query = Query::new().with_action("money.sent").with_order(Order::OldestFirst);
     log.query(&query).await.unwrap().records
 }
 
-async fn begin(log: &AuditLog) -> watchdog_audit::Result<watchdog_audit::Operation> {
+pub(crate) async fn begin(log: &AuditLog) -> watchdog_audit::Result<watchdog_audit::Operation> {
     let account = Resource::new("account", "1");
     log.begin(Category::Security, Actor::user("alice"), "money.sent", account).await
 }
@@ -86,7 +95,7 @@ fn start(
 }
 
 /// A log whose queue is full: its store is down and its runtime has had no turn since.
-fn fill(log: &AuditLog, first: u64) {
+pub(crate) fn fill(log: &AuditLog, first: u64) {
     for n in 0..QUEUE_ENTRIES as u64 {
         drop(start(log, entry(first + n * 4 + 3)));
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use watchdog_audit::{
-    AuditConfig, AuditLog, EmbeddedStore, LegalHold, LifecycleConfig, LifecycleFindingKind as Kind,
+    AuditConfig, AuditLog, EmbeddedStore, ErrorKind, LegalHold, LifecycleConfig,
+    LifecycleFindingKind as Kind,
 };
 use watchdog_core::Secret;
 use watchdog_core::audit::{Actor, Category};
@@ -13,7 +14,7 @@ use watchdog_storage::objects::{
 };
 use watchdog_storage::testing::s3::{Fault, S3Server};
 
-use crate::bench::{clocked_with, log_with, memory, record};
+use crate::bench::{clocked_with, keys, log_with, memory, record};
 
 async fn server() -> (S3Server, Objects) {
     let server = S3Server::start().await.unwrap();
@@ -141,6 +142,36 @@ async fn the_background_applies_the_plan_by_itself() {
     })
     .await;
     log.shutdown(limit).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_lies_in_glacier_is_counted_and_the_rest_is_verified() {
+    let (server, bucket) = server().await;
+    let clock = ManualClock::default();
+    let log = AuditLog::builder()
+        .with_store(EmbeddedStore::memory().unwrap())
+        .with_archive(bucket.clone(), &keys())
+        .with_encryption(&keys())
+        .with_clock(Arc::new(clock.clone()))
+        .without_background()
+        .build()
+        .await
+        .unwrap();
+    record(&log, 0..8).await;
+    log.seal_and_archive().await.unwrap();
+    let security = bucket.list("audit/v1/category=security/", None, 1).await.unwrap();
+    server.freeze(&security.objects[0].key);
+    let error = log.verify().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Frozen, "by the plan it cannot be there yet: {error}");
+    clock.advance(std::time::Duration::from_secs(30 * 86_400));
+    let report = log.verify().await.unwrap();
+    assert_eq!((report.fault, report.frozen, report.entries), (None, 1, 6));
+    // Of 30 days of retention nothing moves.
+    let database = bucket.list("audit/v1/category=database/", None, 1).await.unwrap();
+    server.freeze(&database.objects[0].key);
+    assert_eq!(log.verify().await.unwrap_err().kind(), ErrorKind::Frozen);
+    let query = log.query(&watchdog_audit::Query::new()).await;
+    assert_eq!(query.unwrap_err().kind(), ErrorKind::Frozen, "what is not read is not left out");
 }
 
 /// Against a store that carries rules out, where a day passes in seconds: Ceph RGW with

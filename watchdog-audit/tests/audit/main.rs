@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test states what it expects")]
 #![expect(clippy::clone_on_ref_ptr, reason = "an Arc becomes a trait object where it is passed")]
 
+mod adoption;
 mod archive;
 mod archived;
 mod archiving;
@@ -14,13 +15,18 @@ mod erase_race;
 mod erasure;
 mod export;
 mod faulty;
+mod forged;
+mod forgotten;
 mod guarded;
+mod health;
 mod hold;
 mod kept;
+mod keyless;
 mod lifecycle;
 mod mended;
 mod model;
 mod mutation;
+mod operations;
 mod poison;
 mod postgres_vault;
 mod proof;
@@ -40,6 +46,7 @@ mod spool_crash;
 mod spool_disk;
 mod spool_redis;
 mod subject_keys;
+mod tail;
 mod tampered;
 mod vault;
 mod web;

@@ -201,9 +201,8 @@ async fn every_log_goes_on_from_every_earlier_one() {
     let other = tempfile::tempdir().unwrap();
     let (other, _) = archived(other.path(), &[1, 7]).await;
     let foreign = other.checkpoint().await.unwrap().unwrap();
-    let key = key(&log).await;
-    let proof = log.prove_since(&foreign).await.unwrap();
-    assert_eq!(proof.verify(&key, &key).unwrap_err().kind(), ErrorKind::Corrupt);
+    let error = log.prove_since(&foreign).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "another log of the same key");
     let last = kept.last().unwrap();
     assert_eq!(other.prove_since(last).await.unwrap_err().kind(), ErrorKind::Corrupt, "shorter");
 }

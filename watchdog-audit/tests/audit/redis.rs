@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use watchdog_audit::segment::{Appended, Expiry, SegmentId};
 use watchdog_audit::testing::{WIDE, frame};
-use watchdog_audit::{AuditConfig, AuditLog, ErrorKind, RedisStore, SegmentStore, WriterId};
+use watchdog_audit::{
+    AuditConfig, AuditLog, ErrorKind, FaultKind, RedisStore, SegmentStore, WriterId,
+};
 use watchdog_storage::objects::Objects;
 use watchdog_storage::redis::{Redis, RedisConfig, Script, Ttl};
 use watchdog_storage::testing::proxy::{Fault, FaultProxy};
@@ -109,19 +111,22 @@ static ROLL_BACK: Script = Script::new(
      return #entries",
 );
 
+/// Takes away the newest of a log's frames, as a failover does.
+pub(crate) async fn roll_back(redis: &Redis, log: &watchdog_audit::AuditLog, frames: i64) {
+    let keys = [["m"], ["hw"], ["1"]].map(|parts| redis.keys().key("a", "0", &parts));
+    let writer = log.writer().to_string();
+    let args = [frames.into(), writer.as_str().into()];
+    let lost = redis.call(&ROLL_BACK, &[&keys[0], &keys[1], &keys[2]], &args).await.unwrap();
+    assert_eq!(lost, watchdog_storage::redis::Value::Integer(frames));
+}
+
 #[tokio::test]
 async fn acknowledged_entries_a_failover_lost_are_sent_again() {
     let Some(redis) = redis().await else { return };
     let store = Arc::new(RedisStore::new(redis.clone(), 1));
     let log = log(store.clone(), &Objects::memory()).await;
     record(&log, 0..30).await;
-    let keys = [["m"], ["hw"], ["1"]].map(|parts| redis.keys().key("a", "0", &parts));
-    let writer = log.writer().to_string();
-    let lost = redis
-        .call(&ROLL_BACK, &[&keys[0], &keys[1], &keys[2]], &[10_i64.into(), writer.as_str().into()])
-        .await
-        .unwrap();
-    assert_eq!(lost, watchdog_storage::redis::Value::Integer(10));
+    roll_back(&redis, &log, 10).await;
     assert_eq!(numbers(&log).await.len(), 20);
     record(&log, 30..31).await;
     log.seal_and_archive().await.unwrap();
@@ -146,7 +151,7 @@ async fn entries_that_were_archived_before_a_failover_are_not_archived_again() {
 }
 
 #[tokio::test]
-async fn a_segment_that_lost_a_frame_is_neither_archived_nor_expires() {
+async fn a_segment_that_lost_a_frame_is_told_and_expires_when_the_rest_is_archived() {
     let Some(redis) = redis().await else { return };
     let store = Arc::new(RedisStore::new(redis.clone(), 1));
     let log = log(store.clone(), &Objects::memory()).await;
@@ -154,11 +159,16 @@ async fn a_segment_that_lost_a_frame_is_neither_archived_nor_expires() {
     let frames = store.frames(FIRST, None, 10).await.unwrap();
     let key = redis.keys().key("a", "0", &["1"]);
     redis.xdel(&key, &[&frames[4].0.to_string()]).await.unwrap();
-    let error = log.seal_and_archive().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert_eq!(store.expiry(FIRST).await.unwrap(), Expiry::Never);
+    store.seal(FIRST, None).await.unwrap();
     let fault = log.verify().await.unwrap().fault.unwrap();
-    assert_eq!(fault.kind, watchdog_audit::FaultKind::AlteredSegment);
+    assert_eq!(fault.kind, FaultKind::AlteredSegment, "while it waits");
+    assert_eq!(fault.place, FIRST.to_string());
+    assert_eq!(store.expiry(FIRST).await.unwrap(), Expiry::Never);
+    let archived = log.seal_and_archive().await.unwrap();
+    assert_eq!((archived.entries, archived.unreadable), (9, 1));
+    assert!(matches!(store.expiry(FIRST).await.unwrap(), Expiry::InMillis(_)));
+    let fault = log.verify().await.unwrap().fault.unwrap();
+    assert_eq!(fault.kind, FaultKind::UnreadableSegment, "for ever");
     assert_eq!(fault.place, FIRST.to_string());
 }
 

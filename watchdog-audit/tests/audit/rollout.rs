@@ -7,8 +7,10 @@ use watchdog_audit::segment::{Expiry, SegmentId};
 use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, ErrorKind, RedisStore, SegmentStore};
 use watchdog_storage::objects::Objects;
 
-use crate::bench::record;
-use crate::bench::{assert_archived, assert_waiting_never_expires, keys, log_with, numbers, redis};
+use crate::bench::{
+    assert_archived, assert_waiting_never_expires, keys, log_with, numbers, own_directory, record,
+    redis,
+};
 
 /// Every entry fills a segment.
 fn tiny() -> AuditConfig {
@@ -17,7 +19,7 @@ fn tiny() -> AuditConfig {
 
 async fn without_archive(store: Arc<dyn SegmentStore>) -> AuditLog {
     AuditLog::builder()
-        .with_config(&tiny())
+        .with_config(&AuditConfig { spool_directory: own_directory(), ..tiny() })
         .with_shared_store(store)
         .with_encryption(&keys())
         .without_background()

@@ -13,32 +13,32 @@ use watchdog_storage::objects::Objects;
 use crate::archive::files;
 use crate::bench::{keys, record};
 
-const OLD: &str = "the old secret, at least 32 bytes long";
-const NEW: &str = "the new secret, at least 32 bytes long";
-const OTHER: &str = "a foreign secret of at least 32 bytes";
+pub(crate) const OLD: &str = "the old secret, at least 32 bytes long";
+pub(crate) const NEW: &str = "the new secret, at least 32 bytes long";
+pub(crate) const OTHER: &str = "a foreign secret of at least 32 bytes";
 
-fn root(current: &str, previous: &[&str]) -> RootKeys {
+pub(crate) fn root(current: &str, previous: &[&str]) -> RootKeys {
     let previous: Vec<_> = previous.iter().map(|&text| Secret::from(text)).collect();
     RootKeys::new(&Secret::from(current), &previous).unwrap()
 }
 
 /// One store and one bucket that processes with different keys share.
-struct Shared {
-    store: Arc<dyn SegmentStore>,
-    directory: tempfile::TempDir,
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn SegmentStore>,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Shared {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = Arc::new(EmbeddedStore::memory().unwrap());
         Self { store, directory: tempfile::tempdir().unwrap() }
     }
 
-    async fn process(&self, signing: &RootKeys, trusted: &[PublicKey]) -> AuditLog {
+    pub(crate) async fn process(&self, signing: &RootKeys, trusted: &[PublicKey]) -> AuditLog {
         self.process_with(AuditConfig::default(), signing, trusted).await.unwrap()
     }
 
-    async fn process_with(
+    pub(crate) async fn process_with(
         &self,
         config: AuditConfig,
         signing: &RootKeys,
@@ -54,7 +54,7 @@ impl Shared {
             .await
     }
 
-    fn manifests(&self) -> Vec<Manifest> {
+    pub(crate) fn manifests(&self) -> Vec<Manifest> {
         let paths = files(&self.directory.path().join("audit/v1/manifest"));
         let read = |path: &PathBuf| {
             let text = std::fs::read_to_string(path).unwrap();
@@ -64,13 +64,13 @@ impl Shared {
     }
 
     /// What a verifier finds that has these public keys and no secret of the log.
-    async fn fault(&self, trusted: &[PublicKey]) -> Option<FaultKind> {
+    pub(crate) async fn fault(&self, trusted: &[PublicKey]) -> Option<FaultKind> {
         let auditor = self.process(&RootKeys::ephemeral().unwrap(), trusted).await;
         auditor.verify().await.unwrap().fault.map(|fault| fault.kind)
     }
 }
 
-async fn archive(log: &AuditLog, numbers: std::ops::Range<u64>) {
+pub(crate) async fn archive(log: &AuditLog, numbers: std::ops::Range<u64>) {
     record(log, numbers).await;
     log.seal_and_archive().await.unwrap();
 }

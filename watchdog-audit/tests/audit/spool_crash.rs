@@ -1,9 +1,7 @@
 //! Processes that are killed while they record, and the next one that takes over their spools.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -13,10 +11,8 @@ use watchdog_storage::redis::{Redis, RedisConfig};
 use watchdog_storage::testing::redis::RedisServer;
 use watchdog_storage::testing::{eventually, require, test_name};
 
-use crate::bench::{entry, log_with, numbers};
+use crate::bench::{log_with, numbers, record_until_killed, run_and_kill};
 use crate::spool::{SOON, config, status};
-
-const ROUND: u64 = 1_000_000;
 
 async fn log_at(url: &str, prefix: &str, directory: &Path, durability: Durability) -> AuditLog {
     let mut redis = RedisConfig::from_url(url).unwrap();
@@ -37,49 +33,10 @@ async fn killed_process() {
     let round: u64 = round.parse().unwrap();
     let durability = if round.is_multiple_of(2) { Durability::Store } else { Durability::Spool };
     let log = log_at(url, prefix, Path::new(directory), durability).await;
-    let mut tasks = Vec::new();
-    for task in 0..8 {
-        let log = log.clone();
-        tasks.push(tokio::spawn(async move {
-            for n in 0.. {
-                let number = round * ROUND + task * 100_000 + n;
-                log.record(entry(number)).await.unwrap();
-                // One write a line, past the capture of the harness.
-                std::io::stdout().write_all(format!("acknowledged {number}\n").as_bytes()).unwrap();
-                std::io::stdout().flush().unwrap();
-            }
-        }));
-    }
+    let tasks = record_until_killed(&log, round);
     for task in tasks {
         task.await.unwrap();
     }
-}
-
-/// Runs the process until it has acknowledged `limit` entries, kills it, and answers them all.
-/// `halfway` is called when it has acknowledged half of them.
-fn run_and_kill(told: &str, limit: usize, mut halfway: impl FnMut()) -> Vec<u64> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "spool_crash::killed_process", "--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(told.as_bytes()).unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut text = String::new();
-    for acknowledged in 0..limit {
-        if acknowledged == limit / 2 {
-            halfway();
-        }
-        assert!(output.read_line(&mut text).unwrap() > 0, "the process ended by itself: {text}");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    output.read_to_string(&mut text).unwrap();
-    // The last line may be cut.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let numbers = whole.lines().filter_map(|line| line.split("acknowledged ").nth(1));
-    numbers.map(|number| number.parse().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +54,7 @@ async fn what_was_acknowledged_survives_kill_9_while_redis_comes_and_goes() {
         let path = directory.path().display();
         let told = format!("{round} {} {prefix} {path}\n", server.url());
         let (lines, again) = tokio::task::spawn_blocking(move || {
-            let lines = run_and_kill(&told, limit, || server.kill());
+            let lines = run_and_kill("spool_crash::killed_process", &told, limit, || server.kill());
             server.restart();
             (lines, server)
         })

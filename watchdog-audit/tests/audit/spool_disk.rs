@@ -139,9 +139,10 @@ async fn a_file_whose_sync_failed_is_never_written_again() {
 }
 
 /// The bytes of every file of a spool.
-fn bytes_on_disk(directory: &Path) -> u64 {
+pub(crate) fn bytes_on_disk(directory: &Path) -> u64 {
     crate::archive::files(directory)
         .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "spool"))
         .map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()))
         .sum()
 }

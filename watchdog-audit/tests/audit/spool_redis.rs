@@ -126,7 +126,7 @@ fn replicated(directory: &std::path::Path) -> AuditConfig {
     }
 }
 
-async fn replicas(server: &RedisServer, online: usize) {
+pub(crate) async fn replicas(server: &RedisServer, online: usize) {
     eventually("the replica follows", SOON, async || {
         let reply = server.command(&["INFO", "replication"]);
         reply.text().matches("state=online").count() == online

@@ -7,12 +7,13 @@ use std::time::Duration;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
 use watchdog_audit::{
     AuditLog, Checkpoint, EmbeddedStore, ErrorKind, Fault, FaultKind, Manifest, PublicKey,
     VerifyOptions,
 };
-use watchdog_core::Clock;
 use watchdog_core::testing::ManualClock;
+use watchdog_core::{Clock, RootKeys};
 use watchdog_storage::objects::Objects;
 
 use crate::archive::files;
@@ -20,15 +21,15 @@ use crate::bench::{clocked, entry, keys, log, memory, record};
 use crate::mutation::Restored;
 
 /// A log in a directory.
-struct Log {
-    directory: tempfile::TempDir,
-    log: AuditLog,
-    clock: ManualClock,
+pub(crate) struct Log {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) log: AuditLog,
+    pub(crate) clock: ManualClock,
 }
 
 impl Log {
     /// Archived in steps of so many entries, an hour apart.
-    async fn new(steps: &[u64]) -> Self {
+    pub(crate) async fn new(steps: &[u64]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::default();
         let bucket = Objects::local(directory.path()).unwrap();
@@ -41,18 +42,18 @@ impl Log {
         log
     }
 
-    async fn archive(&self, count: u64) {
+    pub(crate) async fn archive(&self, count: u64) {
         let made = (0..count).map(|n| self.log.record(entry(n)));
         futures::future::try_join_all(made).await.unwrap();
         self.log.seal_and_archive().await.unwrap();
         self.clock.advance(Duration::from_secs(3600));
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join("audit/v1").join(name)
     }
 
-    fn manifest(&self, number: u64) -> PathBuf {
+    pub(crate) fn manifest(&self, number: u64) -> PathBuf {
         self.path(&format!("manifest/{number:020}.jsonl"))
     }
 
@@ -60,12 +61,12 @@ impl Log {
         files(&self.path("log/tile"))
     }
 
-    async fn fault(&self) -> Option<Fault> {
+    pub(crate) async fn fault(&self) -> Option<Fault> {
         self.log.verify().await.unwrap().fault
     }
 
     /// Asserts that the fault is this one, at this file.
-    async fn assert_fault(&self, kind: FaultKind, path: &Path) {
+    pub(crate) async fn assert_fault(&self, kind: FaultKind, path: &Path) {
         let fault = self.fault().await.expect("the change is noticed");
         let place = self.directory.path().join(&fault.place);
         assert_eq!((fault.kind, place.as_path()), (kind, path), "{fault}");
@@ -177,7 +178,7 @@ async fn files_that_were_moved_are_named() {
     assert_eq!(log.fault().await.map(|fault| fault.kind), Some(FaultKind::AlteredTile));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for path in files(from) {
         let target = to.join(path.strip_prefix(from).unwrap());
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -227,11 +228,15 @@ async fn a_checkpoint_nobody_signed_is_no_measure() {
 }
 
 /// Somebody who has the signing key, or another one, and can write to the bucket.
-struct Forger(Ed25519KeyPair);
+pub(crate) struct Forger(Ed25519KeyPair);
 
 impl Forger {
-    fn with_the_key() -> Self {
-        let seeds = keys().derive("audit/manifest/v1").unwrap();
+    pub(crate) fn with_the_key() -> Self {
+        Self::with_the_key_of(&keys())
+    }
+
+    pub(crate) fn with_the_key_of(root: &RootKeys) -> Self {
+        let seeds = root.derive("audit/manifest/v1").unwrap();
         Self(Ed25519KeyPair::from_seed_unchecked(seeds[0].1.expose()).unwrap())
     }
 
@@ -239,19 +244,23 @@ impl Forger {
         Self(Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap())
     }
 
-    fn id(&self) -> String {
+    pub(crate) fn public(&self) -> PublicKey {
         use aws_lc_rs::signature::KeyPair as _;
-        PublicKey::from_bytes(self.0.public_key().as_ref().try_into().unwrap()).id()
+        PublicKey::from_bytes(self.0.public_key().as_ref().try_into().unwrap())
     }
 
-    fn signed(&self, manifest: &Manifest) -> Vec<u8> {
-        let body = serde_json::to_string(manifest).unwrap() + "\n";
+    pub(crate) fn id(&self) -> String {
+        self.public().id()
+    }
+
+    pub(crate) fn signed(&self, document: &impl Serialize) -> Vec<u8> {
+        let body = serde_json::to_string(document).unwrap() + "\n";
         let signature = BASE64.encode(self.0.sign(body.as_bytes()));
         format!("{body}{{\"signature\":\"{signature}\"}}\n").into_bytes()
     }
 }
 
-fn read(path: &Path) -> Manifest {
+pub(crate) fn read(path: &Path) -> Manifest {
     let text = std::fs::read_to_string(path).unwrap();
     serde_json::from_str(text.lines().next().unwrap()).unwrap()
 }

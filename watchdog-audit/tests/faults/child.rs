@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use watchdog_audit::{Moment, Step};
+use watchdog_audit::{EmbeddedVault, KeyVault as _, Moment, Step, SubjectHandle};
 
 use crate::ledger::Ledger;
 use crate::load::{Archiving, Load, Pace, ROUND, entry};
@@ -25,6 +25,8 @@ pub(crate) enum Work {
     ArchiveBefore(Kind),
     /// Records one after the other under numbers from `base` on, with so many bytes each.
     Fill { base: u64, bytes: usize },
+    /// Keeps keys of subjects in a file one after the other, each so large.
+    Keys { bytes: usize },
     /// Verifies and queries; tells the verdict, what became of the query, and by how many KiB the
     /// most memory it ever had grew meanwhile.
     Look,
@@ -162,6 +164,7 @@ async fn works() {
     match work {
         Work::Load { base } => load(&place, base).await,
         Work::Fill { base, bytes } => fill(&place, base, bytes).await,
+        Work::Keys { bytes } => keep_keys(&place, bytes).await,
         Work::Look => look(&place).await,
         Work::ArchiveTo { stop } => {
             let count = AtomicUsize::new(0);
@@ -210,6 +213,19 @@ async fn fill(place: &Place, base: u64, bytes: usize) {
                 ledger.note(n);
                 tell("acknowledged");
             }
+            Err(error) => tell(&format!("refused {:?}", error.kind())),
+        }
+    }
+}
+
+async fn keep_keys(place: &Place, bytes: usize) {
+    let vault = EmbeddedVault::open(place.keys()).unwrap();
+    tell("ready");
+    // As many as it takes, and an end for one that never takes another.
+    for n in 0..4000_u64 {
+        let handle = SubjectHandle::from_bytes(&u128::from(n).to_be_bytes());
+        match vault.create(&handle, "label", &vec![7; bytes]).await {
+            Ok(_) => tell(&format!("acknowledged {n}")),
             Err(error) => tell(&format!("refused {:?}", error.kind())),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use watchdog_audit::{EmbeddedVault, KeyVault as _, SubjectHandle};
 use watchdog_storage::testing::{require, test_name};
 
 use crate::archive::assert_kept;
@@ -21,14 +22,18 @@ fn limit(child: &Child, bytes: Option<u64>) {
     assert!(status.unwrap().success());
 }
 
-/// Reads what the process says until it has said so many times that this became of an entry.
-fn hears(child: &mut Child, what: &str, times: usize) {
-    let mut count = 0;
-    while count < times {
-        let told = child.hears();
-        assert!(told.is_some(), "it ended before it said {what}");
-        count += usize::from(told.is_some_and(|told| told.starts_with(what)));
+/// Reads what the process says until it has said so many times that this became of an entry, and
+/// answers those.
+fn hears(child: &mut Child, what: &str, times: usize) -> Vec<String> {
+    let mut heard = Vec::new();
+    while heard.len() < times {
+        let told = child.hears().unwrap_or_default();
+        assert!(!told.is_empty(), "it ended before it said {what}");
+        if told.starts_with(what) {
+            heard.push(told);
+        }
     }
+    heard
 }
 
 #[tokio::test]
@@ -53,4 +58,33 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_used_again_when_there_is_r
     filling.await.unwrap();
     let kept = assert_kept(&place.log().await, &place).await;
     assert_eq!(kept, ledger::read(&place.ledger()).len());
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_keys_of_subjects_and_takes_them_when_there_is_room() {
+    if !require("prlimit", &test_name()) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::file(&directory);
+    let there = place.clone();
+    let filling = tokio::task::spawn_blocking(move || {
+        let mut child = Child::start_after("trap '' XFSZ", &there, &Work::Keys { bytes: 8000 });
+        let mut kept = hears(&mut child, "acknowledged", 5);
+        limit(&child, Some(4 * 1024 * 1024));
+        hears(&mut child, "refused Unavailable", 3);
+        assert!(child.is_running(), "a full disk ends no process");
+        limit(&child, None);
+        kept.append(&mut hears(&mut child, "acknowledged", 20));
+        child.kill();
+        kept
+    });
+    let kept = filling.await.unwrap();
+    let vault = EmbeddedVault::open(place.keys()).unwrap();
+    for told in kept {
+        let n: u128 = told.split_once(' ').unwrap().1.parse().unwrap();
+        let handle = SubjectHandle::from_bytes(&n.to_be_bytes());
+        let stands = vault.find(&handle, "label").await.unwrap();
+        assert_eq!(stands.map(|stands| stands.wrapped.len()), Some(8000), "{told}");
+    }
 }

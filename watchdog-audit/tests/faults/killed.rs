@@ -42,6 +42,21 @@ async fn what_was_acknowledged_survives_kill_9_in_a_file() {
     assert!(assert_kept(&place.log().await, &place).await > 10);
 }
 
+/// redb refuses a file for ever whose making was broken off.
+#[test]
+fn a_process_killed_while_it_makes_its_file_does_not_stop_the_next() {
+    for round in 1..=rounds() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::file(&directory);
+        let mut child = Child::start(&place, &Work::Load { base: ROUND });
+        std::thread::sleep(Duration::from_millis(random(60)));
+        child.kill();
+        let mut next = Child::start(&place, &Work::Load { base: 2 * ROUND });
+        assert_eq!(next.hears().as_deref(), Some("ready"), "round {round}");
+        next.kill();
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9_of_two_processes_on_redis() {
     let Some(server) = shared() else { return };

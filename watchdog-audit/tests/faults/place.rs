@@ -93,6 +93,11 @@ impl Place {
         AuditConfig { spool_directory, durability: self.durability, ..config() }
     }
 
+    /// Where keys of subjects are kept.
+    pub(crate) fn keys(&self) -> std::path::PathBuf {
+        self.directory.join("keys")
+    }
+
     fn spools(&self) -> usize {
         std::fs::read_dir(self.directory.join("own/spool")).map_or(0, Iterator::count)
     }

@@ -57,7 +57,7 @@ async fn killed_at_any_step_nothing_unarchived_ends_and_the_next_run_finds_the_s
         }
         seen.push((told, lives.ending));
     }
-    for step in ["Epoch", "Seal", "Read", "Object", "Manifest", "Tiles", "Checkpoint", "Gate"] {
+    for step in ["Epoch", "Seal", "Pack", "Object", "Manifest", "Tiles", "Checkpoint", "Gate"] {
         for moment in ["Before", "After"] {
             let was_there =
                 |(told, _): &(String, u64)| told.starts_with(&format!("at {moment} {step}"));

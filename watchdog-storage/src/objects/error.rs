@@ -182,6 +182,7 @@ fn of_status(status: u16, code: Option<&str>, operation: &str) -> ErrorKind {
         (404, _) => ErrorKind::NotFound,
         // The create-only condition is the only one that is ever sent.
         (409 | 412, _) => ErrorKind::AlreadyExists,
+        (403, Some("InvalidObjectState")) => ErrorKind::Frozen,
         (401 | 403, _) => ErrorKind::Denied,
         (
             400,
@@ -245,6 +246,7 @@ mod tests {
             (412, None, "create", ErrorKind::AlreadyExists),
             (409, Some("ConditionalRequestConflict"), "create", ErrorKind::AlreadyExists),
             (403, None, "get", ErrorKind::Denied),
+            (403, Some("InvalidObjectState"), "get", ErrorKind::Frozen),
             (400, Some("InvalidAccessKeyId"), "get", ErrorKind::Denied),
             (400, Some("InvalidBucketName"), "get", ErrorKind::Config),
             (400, Some("RequestTimeout"), "put", ErrorKind::CommandTimeout),

@@ -192,6 +192,18 @@ impl RedisConfig {
         self.url.as_ref().and_then(|url| url.db).unwrap_or(self.db)
     }
 
+    pub(super) fn address(&self) -> String {
+        let Some(url) = &self.url else { return String::new() };
+        let mut hosts: Vec<_> =
+            url.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        hosts.sort_unstable();
+        let servers = match url.topology {
+            Topology::Sentinel => format!("{} of {}", self.service(url), hosts.join(",")),
+            Topology::Standalone | Topology::Cluster => hosts.join(","),
+        };
+        format!("redis {servers}/{} {}", self.database(), self.key_prefix)
+    }
+
     pub(super) fn service<'a>(&'a self, url: &'a RedisUrl) -> &'a str {
         url.service.as_deref().unwrap_or(&self.sentinel_service)
     }

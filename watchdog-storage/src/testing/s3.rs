@@ -9,11 +9,12 @@ mod fault;
 mod settings;
 mod tls;
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -59,7 +60,18 @@ struct Shared {
     root: PathBuf,
     requests: AtomicU64,
     faults: Faults,
+    /// The files behind objects that must be restored before they can be read.
+    frozen: Mutex<HashSet<PathBuf>>,
     is_bare: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn is_frozen(&self, request: &hyper::Request<s3s::Body>) -> bool {
+        let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        request.method() == hyper::Method::GET
+            && !frozen.is_empty()
+            && fault::file(&self.root, request.uri()).is_some_and(|file| frozen.contains(&file))
+    }
 }
 
 impl S3Server {
@@ -100,6 +112,7 @@ impl S3Server {
             root,
             requests: AtomicU64::new(0),
             faults: Faults::default(),
+            frozen: Mutex::default(),
             is_bare,
         });
 
@@ -157,6 +170,11 @@ impl S3Server {
         self.shared.is_bare.store(true, Ordering::Relaxed);
     }
 
+    /// Moves an object to Glacier: reads of it are refused until it is restored, which it never is.
+    pub fn freeze(&self, key: &str) {
+        self.shared.frozen.lock().unwrap_or_else(PoisonError::into_inner).insert(self.file(key));
+    }
+
     /// The file behind an object, to damage it behind the store's back.
     pub fn file(&self, key: &str) -> PathBuf {
         self.shared.root.join(BUCKET).join(key)
@@ -197,6 +215,9 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
             let request = request.map(s3s::Body::from);
             match shared.faults.take(request.method()) {
                 Some(fault) => fault::answer(fault, request, &shared.service, &shared.root).await,
+                None if shared.is_frozen(&request) => {
+                    fault::refuse(request, 403, "InvalidObjectState").await
+                }
                 None => fault::execute(request, &shared.service).await,
             }
         }

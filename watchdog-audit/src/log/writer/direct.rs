@@ -12,7 +12,7 @@ use crate::spool::answered;
 use crate::telemetry;
 
 /// How long the store may take for a frame before it goes to the spool.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Writer {
     /// Brings every frame to the store, however long that takes; when the store does not answer
@@ -41,6 +41,7 @@ impl Writer {
                 }
             }
         }
+        self.offered = Instant::now();
         self.sources.memory().kept_elsewhere(self.stored);
         self.shared.note_failure(None);
         if self.stored > first {

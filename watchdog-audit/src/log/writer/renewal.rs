@@ -41,13 +41,17 @@ impl Writer {
             }
         };
         telemetry::superseded(old, id, lost);
-        // None of these is stored under its number: recorded again, it is new.
         let floor = lost.map_or(self.stored, |lost| lost.first - 1);
-        self.recent.forget(|receipt| receipt.writer == old && receipt.sequence > floor);
         let from = lost.map_or(self.stored, |lost| lost.last.max(self.stored));
-        // What comes again is new under the new id; what is refused then is remembered nowhere.
-        self.recent.forget(|receipt| receipt.writer == old && receipt.sequence > from);
-        let kept = self.sources.memory().after(from.max(self.spooled));
+        let spooled = from.max(self.spooled);
+        // What is lost is new when it is recorded again. What comes again from memory is new under
+        // the new id; what is refused then is remembered nowhere. What the spool has, the keeper
+        // records again: that is not new.
+        self.recent.forget(|receipt| {
+            let number = receipt.sequence;
+            receipt.writer == old && number > floor && (number <= from || number > spooled)
+        });
+        let kept = self.sources.memory().after(spooled);
         let orphan = self.sources.spool.take();
         self.id = id;
         (self.next, self.stored, self.spooled) = (1, 0, 0);
@@ -182,7 +186,8 @@ impl Writer {
     async fn encode_patiently(&mut self, batch: &mut Batch, entry: Entry) -> Result<Receipt> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.encode(batch, entry.clone()).await {
+            let key = self.key_of(&entry).await;
+            match key.and_then(|key| self.encode(batch, entry.clone(), key.as_ref())) {
                 Err(error) if error.is_retryable() => {
                     self.shared.note_failure(Some(self.clock.now()));
                     telemetry::append_failed(&error);

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::log::delivery::Undelivered;
 use crate::log::pump::Attempt;
+use crate::log::writer::doubt::DOUBTED_AFTER;
 use crate::log::writer::{FIRST_PAUSE, LONGEST_PAUSE, Waiter, Writer};
 use crate::spool::answered;
 use crate::telemetry;
@@ -84,12 +87,11 @@ impl Writer {
     /// Bytes that are written to the spool at once: a part of the quota, so that what is released
     /// makes room for the next part.
     pub(super) fn chunk_bytes(&self) -> u64 {
-        self.place.as_ref().map_or(u64::MAX, |place| place.max_bytes / 4)
+        self.place.as_ref().map_or(u64::MAX, |place| place.max_bytes / 16)
     }
 
     /// Brings frames to the store until something else is done, also those that it has lost.
     async fn drain_until<T>(&mut self, done: impl Future<Output = T>) -> T {
-        let shared = Arc::clone(&self.shared);
         let mut done = std::pin::pin!(done);
         loop {
             let span = (self.stored, self.spooled);
@@ -98,7 +100,8 @@ impl Writer {
                 value = &mut done => return value,
                 attempt = self.pump.attempt(&self.delivery, &self.sources, span),
                     if self.has_backlog() => self.attempted(attempt),
-                () = shared.doubt.notified() => self.doubt(),
+                () = tokio::time::sleep_until(self.offered + DOUBTED_AFTER),
+                    if self.may_doubt() && self.policy.keeps_until_archived => self.go_back(),
             }
         }
     }
@@ -120,7 +123,10 @@ impl Writer {
         self.stored = attempt.stored;
         self.sources.memory().kept_elsewhere(self.stored);
         match attempt.outcome {
-            Ok(()) => self.shared.note_failure(None),
+            Ok(()) => {
+                self.offered = Instant::now();
+                self.shared.note_failure(None);
+            }
             Err(Undelivered::Failed(error)) => {
                 self.shared.note_failure(Some(self.clock.now()));
                 telemetry::append_failed(&error);
@@ -141,18 +147,6 @@ impl Writer {
         let unsent = self.spooled.saturating_sub(self.stored);
         self.shared.unsent.store(unsent, Ordering::Relaxed);
         telemetry::spool_unsent(unsent);
-    }
-
-    /// Sees whether the store still has the newest frame, by offering it again.
-    pub(super) fn doubt(&mut self) {
-        if !self.policy.keeps_until_archived || self.stored < self.spooled {
-            return;
-        }
-        // Newer ones may wait in memory for room in the spool.
-        let newest = self.sources.memory().newest_up_to(self.stored).map(|frame| frame.first());
-        if let Some(first) = newest {
-            self.stored = first - 1;
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -115,9 +115,7 @@ pub(super) async fn answer(
         }
         Fault::IgnoreCondition => {
             // The condition is signed, so it stays; what it would find goes.
-            let path = format!("file://{}{}", root.display(), request.uri().path());
-            if let Some(file) = url::Url::parse(&path).ok().and_then(|url| url.to_file_path().ok())
-            {
+            if let Some(file) = file(root, request.uri()) {
                 let _ = std::fs::remove_file(file);
             }
             execute(request, store).await
@@ -125,7 +123,17 @@ pub(super) async fn answer(
     }
 }
 
-async fn refuse(mut request: HttpRequest, status: u16, code: &str) -> io::Result<HttpResponse> {
+/// The file behind an object.
+pub(super) fn file(root: &Path, uri: &hyper::Uri) -> Option<PathBuf> {
+    let path = format!("file://{}{}", root.display(), uri.path());
+    url::Url::parse(&path).ok().and_then(|url| url.to_file_path().ok())
+}
+
+pub(super) async fn refuse(
+    mut request: HttpRequest,
+    status: u16,
+    code: &str,
+) -> io::Result<HttpResponse> {
     read(request.body_mut()).await?;
     let document =
         format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
