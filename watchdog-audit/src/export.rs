@@ -13,7 +13,8 @@ use crate::progress::{OnProgress, Progress};
 use crate::query::{Hit, Query};
 use crate::reader::AuditReader;
 
-/// Records that are held in memory at once, and the most of one row group.
+/// Records that are held in memory at once, and the most of one row group. Fewer where they are
+/// long: their lines take at most 16 MiB.
 pub const EXPORT_BATCH: usize = 16_384;
 
 /// How personal fields are exported.
@@ -78,16 +79,15 @@ impl<'a> Batches<'a> {
         Ok((!rows.is_empty()).then_some(rows))
     }
 
-    async fn row(&mut self, Hit { line, bytes }: Hit) -> Result<Row> {
+    async fn row(&mut self, Hit { line, bytes, .. }: Hit) -> Result<Row> {
         self.exported.records += 1;
-        let line = match (&line.sealed, self.form, self.log.inner().keys()) {
-            (Some(sealed), ExportForm::Opened, Some(keys)) => {
-                match sealed.open(keys, line.writer, line.sequence).await? {
-                    Some(personal) => line.with_opened(personal),
-                    None => line,
-                }
-            }
-            _ => line,
+        let opened = match self.form {
+            ExportForm::Opened => self.log.opened(&line).await?,
+            ExportForm::Sealed => None,
+        };
+        let line = match opened {
+            Some(personal) => line.with_opened(personal),
+            None => line,
         };
         let is_sealed = line.sealed.is_some();
         self.exported.unreadable += u64::from(is_sealed && self.form == ExportForm::Opened);

@@ -98,6 +98,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Whether the key under a handle must stay.
+    pub(crate) fn keeps(&self, handle: &SubjectHandle) -> bool {
+        self.terms.subject.is_none() || self.handles.contains(handle)
+    }
+
     /// Whether the hold may cover entries of a subject, so that its keys must stay. The handles tell
     /// as well: the key that its own name is sealed under may have been destroyed as it was placed.
     pub(crate) fn concerns(&self, subject: &Actor, handles: &[SubjectHandle]) -> bool {

@@ -301,6 +301,10 @@ impl Inner {
         self.ttl
     }
 
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.is_enabled
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }

@@ -133,7 +133,8 @@ impl Query {
         self
     }
 
-    /// At most this many records a page, from 1 to [`MAX_PAGE`].
+    /// At most this many records a page, from 1 to [`MAX_PAGE`]. Long ones make a page shorter:
+    /// whether there is more, [`Page::next`] tells.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit.clamp(1, MAX_PAGE);

@@ -35,8 +35,9 @@
 //!
 //! # Erasing
 //!
-//! [`AuditLog::erase`] destroys the key, remembers its label for ever, so that no late call can
-//! bring it back, and records `audit.subject_erased` with the pseudonym. From then on:
+//! [`AuditLog::erase`] records `audit.subject_erasure_begun`, destroys the key, remembers its label
+//! for ever, so that no late call can bring it back, and records `audit.subject_erased`, both with
+//! the pseudonym. From then on:
 //!
 //! - The process that erased opens nothing of the subject. Every other one opens and seals nothing
 //!   under the key after [`ERASED_WITHIN`], one second, as long as its vault answers. What it seals
@@ -106,6 +107,7 @@ mod derived;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod erase;
+mod erase_again;
 mod freshness;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -45,7 +45,10 @@
 //! | methods that may change something | yes; else 503 and no handler runs | always | when acknowledged; else 503 |
 //! | reads, [`Recording::Queued`] | no | always when denied or failed, else by [`Rate`] | at once |
 //! | reads, [`Recording::Acknowledged`] | no | the same | when acknowledged; else 503 |
-//! | requests that no route takes | no | by a [`Rate`] of their own, as [`UNMATCHED`] | at once |
+//! | requests that no route takes | no | by a [`Rate`] of their own, as [`UNMATCHED`]; always when they may change something and were answered as done | at once |
+//!
+//! A fallback, and what a service nested with `nest_service` takes, has no template: nothing is begun
+//! for it. Put a layer of its own around such a service, within.
 //!
 //! A 503 after the handler says that it is not known to be recorded, not that nothing was done. What
 //! is sampled out is counted in `watchdog_audit_requests_total`.

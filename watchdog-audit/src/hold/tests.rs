@@ -125,6 +125,8 @@ fn a_hold_concerns_the_categories_and_subjects_it_may_cover() {
     let terms = hold().with_subject(alice);
     assert!(unreadable.has(&terms, &[own]) && !unreadable.has(&terms, &[other]));
     assert!(!unreadable.has(&hold(), &[]), "another hold");
+    assert!(unreadable.keeps(&SubjectHandle::from_bytes(&[1; 16])) && !unreadable.keeps(&other));
+    assert!(access.0[0].keeps(&other), "everybody");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use watchdog_core::audit::Outcome;
+
 use super::document::{HoldObject, ReleaseDocument, decode};
 use super::{HOLD_RESOURCE, RELEASED};
 use crate::archive::Archive;
@@ -79,8 +81,10 @@ impl<'a> Trust<'a> {
     async fn tells(&self, object: &ArchivedObject, id: &str) -> Result<bool> {
         // What is gone or altered tells nothing.
         let Ok(lines) = self.archive.lines(object).await? else { return Ok(false) };
+        // One that failed, or was not seen to its end, may have released nothing.
         let tells = |line: Line| {
-            line.action == RELEASED && line.resource.kind == HOLD_RESOURCE && line.resource.id == id
+            let is_released = line.action == RELEASED && line.outcome == Outcome::Success;
+            is_released && line.resource.kind == HOLD_RESOURCE && line.resource.id == id
         };
         Ok(split(&lines).any(|bytes| Line::decode(bytes).is_ok_and(tells)))
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 #[cfg(feature = "objects")]
 use tokio::task::JoinSet;
 
-use crate::error::{Error, Result};
+use crate::entry::Line;
+use crate::error::{Error, ErrorKind, Result};
 use crate::live;
 use crate::log::AuditLog;
+use crate::personal::Personal;
 use crate::query::best::{Best, Hit};
 #[cfg(feature = "objects")]
 use crate::query::scan::Announced;
@@ -31,7 +33,8 @@ pub(crate) struct Found {
 
 impl AuditLog {
     /// One page of the records a query asks for: what waits in the store and what is archived,
-    /// each record once. Holds at most a page and four compressed objects in memory.
+    /// each record once. Holds at most a page and four compressed objects in memory; a page has at
+    /// most 16 MiB of lines, and is shorter than its limit where they are long.
     ///
     /// Neither asks for a role nor is recorded: [`AuditReader`](crate::AuditReader) does both.
     ///
@@ -49,13 +52,26 @@ impl AuditLog {
             objects_missing: found.objects_missing,
         };
         for Hit { line, .. } in found.hits {
-            let opened = match (&line.sealed, self.inner().keys()) {
-                (Some(sealed), Some(keys)) => sealed.open(keys, line.writer, line.sequence).await?,
-                _ => None,
-            };
+            let opened = self.opened(&line).await?;
             page.records.push(line.into_record(opened));
         }
         Ok(page)
+    }
+
+    /// The personal fields of a line, `None` where they stay sealed: their key is gone, or what
+    /// stands there is no box. Nobody who damages one line hides all others by that.
+    pub(crate) async fn opened(&self, line: &Line<'_>) -> Result<Option<Personal>> {
+        let (Some(sealed), Some(keys)) = (&line.sealed, self.inner().keys()) else {
+            return Ok(None);
+        };
+        match sealed.open(keys, line.writer, line.sequence).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let (writer, sequence) = (line.writer, line.sequence);
+                tracing::error!(%error, %writer, sequence, "personal fields of an audit entry");
+                Ok(None)
+            }
+            outcome => outcome,
+        }
     }
 
     pub(crate) async fn filter(&self, query: &Query) -> Result<Filter> {
@@ -140,8 +156,7 @@ async fn read(log: AuditLog, object: Announced, mut branch: Best) -> Result<Opti
 
 #[cfg(feature = "objects")]
 fn interrupted(error: tokio::task::JoinError) -> Error {
-    Error::new(crate::error::ErrorKind::Closed, "a read of the archive was broken off")
-        .with_source(error)
+    Error::new(ErrorKind::Closed, "a read of the archive was broken off").with_source(error)
 }
 
 /// The objects that may hold what is asked for, the most promising first.

@@ -1,16 +1,20 @@
 //! Erasing a subject: its data key is destroyed, the entries stay.
 
-use watchdog_core::Timestamp;
-use watchdog_core::audit::{Actor, Category, Outcome, Resource};
+use uuid::Uuid;
+use watchdog_core::audit::{Actor, Category, Entry, Resource};
 
+use crate::config::OnFull;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::AuditLog;
 use crate::personal::{SubjectHandle, SubjectKeys};
-use crate::query::{Order, Query};
 use crate::receipt::Receipt;
 
 /// The action of the entry that says a subject was erased.
-const ERASED: &str = "audit.subject_erased";
+pub(super) const ERASED: &str = "audit.subject_erased";
+
+/// The action of the entry that is there before a key is destroyed: whatever becomes of the process
+/// or its caller then, the log tells of it.
+pub(super) const BEGUN: &str = "audit.subject_erasure_begun";
 
 /// What erasing a subject did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +36,32 @@ impl AuditLog {
     /// somebody else than the subject be `by`. Later entries of the subject are sealed under a new
     /// key. Erasing again destroys that.
     ///
+    /// Before anything is destroyed the entry `audit.subject_erasure_begun` is as durable as the log
+    /// makes entries; without it nothing is. What this process has taken before the call is sealed
+    /// under the key that goes, also what waits for a store that is down.
+    ///
     /// Other processes drop the key within [`ERASED_WITHIN`](crate::subjects::ERASED_WITHIN); what
     /// they seal under it until then nobody can read.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Misuse`] when personal fields are not sealed or their keys cannot be erased;
-    /// [`ErrorKind::Held`] under legal hold, which is recorded as denied; as of the vault, then
+    /// [`ErrorKind::Held`] under legal hold, which is recorded as denied, and in a process without
+    /// an archive once others have placed holds; as of the vault, then
     /// keys may be destroyed or not, and as of [`record`](Self::record), then they are. Calling
     /// again is right in each case.
     pub async fn erase(&self, subject: &Actor, by: Actor, reason: &str) -> Result<Erased> {
-        let keys = self.subject_keys()?;
-        let handles = keys.handles(subject).await?;
+        let handles = self.subject_keys()?.handles(subject).await?;
         let handle = handles.first().map_or("", SubjectHandle::as_str);
-        // The place in the log is taken before anything is destroyed.
         let resource = Resource::new("subject", handle);
-        let mut operation = self.begin(Category::Security, by, ERASED, resource).await?;
+        // The place in the log is taken before anything is destroyed.
+        let place = self.begin(Category::Security, by.clone(), ERASED, resource.clone());
+        let mut operation = place.await?;
         operation.detail("reason", reason);
-        match self.destroy(keys, subject).await {
+        let now = self.inner().clock().now();
+        let begun = Entry::new(Uuid::now_v7(), now, Category::Security, by, BEGUN, resource)
+            .with_detail("reason", reason);
+        match self.destroyed(subject, begun).await {
             Ok(destroyed) => {
                 operation.detail("keys", destroyed);
                 Ok(Erased { keys: destroyed, receipt: operation.succeed().await? })
@@ -64,35 +76,13 @@ impl AuditLog {
         }
     }
 
-    /// Erases again whom the log says was erased since then: after a backup of the vault was
-    /// restored, which brings destroyed keys back. Keys that were made after their subject was
-    /// erased stay. Answers how many keys were destroyed.
-    ///
-    /// `since` is the time of the backup, less the time it took and what clocks may differ by.
-    ///
-    /// # Errors
-    ///
-    /// As [`erase`](Self::erase) and [`query`](Self::query). Calling again is right in each case.
-    pub async fn erase_again(&self, since: Timestamp) -> Result<u64> {
-        let keys = self.subject_keys()?;
-        let erased = Query::new().with_action(ERASED).with_order(Order::OldestFirst);
-        let mut query = erased.with_from(since);
-        let mut destroyed = 0;
-        loop {
-            let page = self.query(&query).await?;
-            // What was denied or failed is not undone by a backup.
-            let done = page.records.iter().filter(|r| r.entry.outcome == Outcome::Success);
-            for record in done {
-                let Some(handle) = SubjectHandle::parse(&record.entry.resource.id) else {
-                    continue;
-                };
-                destroyed += keys.erase_made_before(&handle, record.recorded_at).await?;
-            }
-            match page.next {
-                Some(next) => query = query.with_cursor(next),
-                None => return Ok(destroyed),
-            }
+    async fn destroyed(&self, subject: &Actor, begun: Entry) -> Result<u64> {
+        self.refuse_when_held(subject).await?;
+        // What was taken before this entry is sealed before it, under the key that goes.
+        if self.inner().is_enabled() {
+            self.record_or(begun, OnFull::Wait).await?;
         }
+        self.destroy(self.subject_keys()?, subject).await
     }
 
     /// Destroys the keys of a subject that no legal hold concerns. Whoever places a hold from here
@@ -101,7 +91,7 @@ impl AuditLog {
     async fn destroy(&self, keys: &dyn SubjectKeys, subject: &Actor) -> Result<u64> {
         use crate::hold::{Erasing, WITHIN};
         let Some(archive) = self.inner().archive() else {
-            // Nobody can place a hold.
+            self.refuse_when_held(subject).await?;
             return keys.erase(subject).await;
         };
         let notice = Erasing::begin(archive, self.inner().clock().now()).await?;
@@ -120,9 +110,9 @@ impl AuditLog {
         outcome
     }
 
-    /// Without an archive nobody can place a hold.
     #[cfg(not(feature = "objects"))]
     async fn destroy(&self, keys: &dyn SubjectKeys, subject: &Actor) -> Result<u64> {
+        self.refuse_when_held(subject).await?;
         keys.erase(subject).await
     }
 
@@ -138,6 +128,27 @@ impl AuditLog {
             ErrorKind::Held,
             format_args!("the subject cannot be erased under legal hold: {}", ids.join(", ")),
         ))
+    }
+
+    #[cfg(not(feature = "objects"))]
+    async fn refuse_when_held(&self, _subject: &Actor) -> Result<()> {
+        self.refuse_unread_holds().await
+    }
+
+    /// Without an archive nobody can place a hold, and nobody can read those that others have
+    /// placed: the store tells that there were some.
+    pub(crate) async fn refuse_unread_holds(&self) -> Result<()> {
+        let store = self.inner().store();
+        for partition in 0..store.partitions() {
+            if !store.partition(partition).await?.holds.is_nil() {
+                return Err(Error::new(
+                    ErrorKind::Held,
+                    "legal holds were placed that a process without the archive cannot read: \
+                     erase from one that has it",
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn subject_keys(&self) -> Result<&dyn SubjectKeys> {

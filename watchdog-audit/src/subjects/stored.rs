@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use watchdog_core::audit::Actor;
 use watchdog_core::{Clock, RootKeys, Secret, SystemClock, Timestamp};
@@ -39,7 +38,6 @@ const ATTEMPTS: usize = 8;
 pub struct StoredSubjectKeys {
     shared: Arc<Shared>,
     wrapping: Wrapping,
-    handles: OnceCell<HandleKey>,
     clock: Arc<dyn Clock>,
 }
 
@@ -55,6 +53,7 @@ struct State {
     freshness: Freshness,
     sealing: Cache<Actor, Held>,
     opening: Cache<(SubjectHandle, String), (Option<SubjectKey>, Instant)>,
+    pseudonyms: Option<Pseudonyms>,
     /// Rises when the keys are dropped: what was read before does not go in after.
     epoch: u64,
 }
@@ -64,6 +63,15 @@ struct State {
 struct Held {
     key: SubjectKey,
     wrapped: Arc<WrappedKey>,
+    until: Instant,
+}
+
+/// The key that pseudonyms are made with, and what its vault has of it. It never changes.
+#[derive(Clone)]
+struct Pseudonyms {
+    key: Arc<HandleKey>,
+    wrapped: Arc<WrappedKey>,
+    /// When the vault is to be asked again whether it still has it.
     until: Instant,
 }
 
@@ -86,12 +94,12 @@ impl StoredSubjectKeys {
             freshness: Freshness::default(),
             sealing: Cache::new(CACHED_SUBJECTS),
             opening: Cache::new(CACHED_SUBJECTS),
+            pseudonyms: None,
             epoch: 0,
         };
         Ok(Self {
             shared: Arc::new(Shared { vault, state: Mutex::new(state), turn: Default::default() }),
             wrapping: Wrapping::new(encryption)?,
-            handles: OnceCell::new(),
             clock: Arc::new(SystemClock),
         })
     }
@@ -108,11 +116,41 @@ impl StoredSubjectKeys {
     }
 
     async fn handle(&self, subject: &Actor) -> Result<SubjectHandle> {
-        let key = self.handles.get_or_try_init(async || {
-            let (key, _) = self.create(&handle_of_handles(), None).await?;
-            Ok::<_, Error>(HandleKey::new(&key))
-        });
-        Ok(key.await?.handle(subject))
+        Ok(self.handle_key().await?.handle(subject))
+    }
+
+    /// The key that pseudonyms are made with. A vault that lost it has it again, before the next
+    /// process makes another: a subject with two pseudonyms could not be erased by one of them.
+    async fn handle_key(&self) -> Result<Arc<HandleKey>> {
+        let (held, is_failing) = {
+            let state = self.shared.state();
+            (state.pseudonyms.clone(), state.freshness.is_failing())
+        };
+        if let Some(held) = &held
+            && (Instant::now() < held.until || is_failing)
+        {
+            return Ok(Arc::clone(&held.key));
+        }
+        let wrapped = held.as_ref().map(|held| held.wrapped.as_ref());
+        let (key, wrapped) = match (self.create(&handle_of_handles(), wrapped).await, held) {
+            (Ok((key, stands)), None) => (Arc::new(HandleKey::new(&key)), Arc::new(stands)),
+            (Ok((_, stands)), Some(held)) => {
+                let is_other = stands.label != held.wrapped.label;
+                if is_other {
+                    tracing::error!(
+                        "the vault of subject keys was emptied and another process makes other \
+                         pseudonyms now: restore the vault, and restart every process"
+                    );
+                }
+                (held.key, if is_other { held.wrapped } else { Arc::new(stands) })
+            }
+            (Err(error), Some(held)) if error.is_retryable() => return Ok(held.key),
+            (Err(error), _) => return Err(error),
+        };
+        let until = Instant::now() + KEY_LIFE;
+        let pseudonyms = Pseudonyms { key: Arc::clone(&key), wrapped, until };
+        self.shared.state().pseudonyms = Some(pseudonyms);
+        Ok(key)
     }
 
     /// The key that stands for a handle, made if there is none: again under the label and in the
@@ -226,6 +264,10 @@ impl State {
         self.sealing.clear();
         self.opening.clear();
         self.epoch += 1;
+        // The generation also changes when the vault was emptied.
+        if let Some(pseudonyms) = &mut self.pseudonyms {
+            pseudonyms.until = Instant::now();
+        }
     }
 }
 

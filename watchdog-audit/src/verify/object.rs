@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use watchdog_core::audit::Outcome;
 
 use crate::archive::{object_key, opened};
 use crate::chain::{Fault, FaultKind};
@@ -67,7 +68,9 @@ pub(super) fn checked(object: &ArchivedObject, content: &Bytes) -> Result<Checke
         let leaf = Commitment::of(line.category, bytes);
         tree.push_hash(leaf.hash());
         held.leaves.push(leaf);
-        if line.action == hold::PLACED && line.resource.kind == hold::HOLD_RESOURCE {
+        // One that was not seen to its end may have placed nothing.
+        let is_placed = line.action == hold::PLACED && line.outcome == Outcome::Success;
+        if is_placed && line.resource.kind == hold::HOLD_RESOURCE {
             held.holds.push(line.resource.id.into());
         }
     }

@@ -16,13 +16,29 @@ use super::policy::Ending;
 pub(super) struct WatchedBody {
     inner: Body,
     status: StatusCode,
+    /// Bytes that are still to come, where that was announced: a server that has them does not ask
+    /// whether there are more.
+    left: Option<u64>,
     /// Taken when it is told.
     exchange: Option<Exchange>,
 }
 
 impl WatchedBody {
-    pub(super) fn new(inner: Body, status: StatusCode, exchange: Exchange) -> Self {
-        Self { inner, status, exchange: Some(exchange) }
+    pub(super) fn new(
+        inner: Body,
+        status: StatusCode,
+        length: Option<u64>,
+        exchange: Exchange,
+    ) -> Self {
+        let left = length.or_else(|| inner.size_hint().exact());
+        Self { inner, status, left, exchange: Some(exchange) }
+    }
+
+    /// Whether this frame is the last one that anybody asks for.
+    fn is_last(&mut self, frame: &Frame<Bytes>) -> bool {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.left = self.left.map(|left| left.saturating_sub(bytes));
+        self.left == Some(0) || self.inner.is_end_stream()
     }
 
     fn end(&mut self, ending: Ending) {
@@ -43,8 +59,7 @@ impl HttpBody for WatchedBody {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
         match &polled {
             Poll::Pending => {}
-            // The server may not ask again when it knows that this was the last one.
-            Poll::Ready(Some(Ok(_))) if !self.inner.is_end_stream() => {}
+            Poll::Ready(Some(Ok(frame))) if !self.is_last(frame) => {}
             Poll::Ready(Some(Ok(_)) | None) => {
                 let status = self.status;
                 self.end(Ending::Answered(status));

@@ -7,6 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
+use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use tower::{Layer, Service};
@@ -44,6 +45,7 @@ impl AuditLayer {
     }
 
     /// Records a share of the requests that no route takes. Anybody can send any number of them.
+    /// One that may change something and is answered as done is recorded always.
     #[must_use]
     pub fn with_unmatched(mut self, rate: Rate) -> Self {
         self.policy.set_unmatched(rate);
@@ -132,7 +134,9 @@ where
         Box::pin(async move {
             let mut response = match treatment {
                 Treatment::Pass => exchange.pass(inner, request).await?,
-                Treatment::Read(Recording::Queued) => exchange.watch(inner, request).await?,
+                Treatment::Read(Recording::Queued) | Treatment::Unmatched { .. } => {
+                    exchange.watch(inner, request).await?
+                }
                 Treatment::Read(Recording::Acknowledged) => exchange.answer(inner, request).await?,
                 Treatment::Change => exchange.change(inner, request).await?,
             };
@@ -206,6 +210,8 @@ impl Exchange {
             self.queue(Ending::Answered(status));
             return Ok(response);
         }
-        Ok(response.map(|body| Body::new(WatchedBody::new(body, status, self))))
+        let announced = response.headers().get(CONTENT_LENGTH);
+        let length = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        Ok(response.map(|body| Body::new(WatchedBody::new(body, status, length, self))))
     }
 }

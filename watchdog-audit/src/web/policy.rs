@@ -111,6 +111,8 @@ pub(super) enum Treatment {
     Change,
     /// It is a read.
     Read(Recording),
+    /// No route is known to take it.
+    Unmatched { may_change: bool },
 }
 
 /// What an application says about its routes.
@@ -167,8 +169,8 @@ impl Policy {
 
     pub(super) fn treatment(&self, method: &Method, route: &str) -> Treatment {
         if route == UNMATCHED {
-            // No handler runs for these, whatever the method.
-            Treatment::Read(Recording::Queued)
+            // Mostly no handler runs for these, and everybody can send them: nothing is begun.
+            Treatment::Unmatched { may_change: !is_safe(method) }
         } else if !is_safe(method) {
             Treatment::Change
         } else if self.passed.contains(route) {
@@ -188,7 +190,9 @@ impl Policy {
         match treatment {
             Treatment::Pass => Rate::NONE,
             Treatment::Change => Rate::ALL,
-            Treatment::Read(_) if route == UNMATCHED => self.unmatched,
+            // A fallback or a service without routes has done it.
+            Treatment::Unmatched { may_change: true } if outcome == Outcome::Success => Rate::ALL,
+            Treatment::Unmatched { .. } => self.unmatched,
             Treatment::Read(_) if outcome == Outcome::Success => {
                 self.rates.get(&self.category(route)).copied().unwrap_or(Rate::ALL)
             }
@@ -260,7 +264,8 @@ mod tests {
             (Method::HEAD, "/notes/{id}", Treatment::Read(Recording::Acknowledged)),
             (Method::PATCH, "/notes/{id}", Treatment::Change),
             (Method::from_bytes(b"PURGE").unwrap(), "/notes/{id}", Treatment::Change),
-            (Method::POST, UNMATCHED, Treatment::Read(Recording::Queued)),
+            (Method::POST, UNMATCHED, Treatment::Unmatched { may_change: true }),
+            (Method::HEAD, UNMATCHED, Treatment::Unmatched { may_change: false }),
         ] {
             assert_eq!(policy.treatment(&method, route), treatment, "{method} {route}");
         }
@@ -281,9 +286,16 @@ mod tests {
         for outcome in [Outcome::Denied, Outcome::Failure, Outcome::Unknown] {
             assert_eq!(policy.rate(read, "/notes", outcome), Rate::ALL, "{outcome:?}");
         }
-        assert_eq!(policy.rate(read, UNMATCHED, Outcome::Failure), Rate::ALL);
+        let unmatched = |may_change| Treatment::Unmatched { may_change };
+        assert_eq!(policy.rate(unmatched(true), UNMATCHED, Outcome::Failure), Rate::ALL);
         policy.set_unmatched(Rate::new(0.1));
-        assert_eq!(policy.rate(read, UNMATCHED, Outcome::Failure), Rate::new(0.1));
+        for (may_change, outcome, rate) in [
+            (true, Outcome::Failure, Rate::new(0.1)),
+            (false, Outcome::Success, Rate::new(0.1)),
+            (true, Outcome::Success, Rate::ALL),
+        ] {
+            assert_eq!(policy.rate(unmatched(may_change), UNMATCHED, outcome), rate);
+        }
         assert_eq!(policy.rate(Treatment::Pass, "/livez", Outcome::Failure), Rate::NONE);
     }
 

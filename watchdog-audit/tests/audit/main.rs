@@ -12,6 +12,7 @@ mod copy;
 mod crash;
 mod erase;
 mod erase_race;
+mod erasure;
 mod export;
 mod faulty;
 mod forged;

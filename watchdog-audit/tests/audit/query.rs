@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, ErrorKind, Order, Query};
+use watchdog_audit::segment::SegmentId;
+use watchdog_audit::testing::WIDE;
+use watchdog_audit::{
+    AuditConfig, AuditLog, DerivedSubjectKeys, EmbeddedStore, ErrorKind, ExportForm, Frame, Order,
+    Query, SegmentStore as _, SubjectKeys as _, WriterId,
+};
 use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Entry, Outcome};
 use watchdog_storage::objects::Objects;
 
-use crate::bench::{entry, log_with, record};
+use crate::bench::{entry, keys, log_with, record};
 
 fn at(n: u64) -> Timestamp {
     entry(n).occurred_at
@@ -150,4 +155,39 @@ fn a_text_that_is_no_cursor_is_refused() {
         let error = text.parse::<watchdog_audit::Cursor>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misuse, "{text}");
     }
+}
+
+/// Somebody who can write to the store puts lines in whose boxes nobody made.
+#[tokio::test]
+async fn a_line_that_does_not_open_hides_no_other() {
+    let store = Arc::new(EmbeddedStore::memory().unwrap());
+    let log = log_with(AuditConfig::default(), store.clone(), &Objects::memory()).await;
+    record(&log, 0..2).await;
+    let writer = WriterId::from_bytes([7; 16]);
+    let mut frame = Frame::new(writer, 1);
+    let known = Actor::user("alice");
+    let derived = DerivedSubjectKeys::new(&keys()).unwrap().current(&known).await.unwrap();
+    let (handle, label) = (derived.handle().as_str(), derived.label());
+    for (n, (subject, key, content)) in
+        [("zz", "k", ""), (handle, label, "no base64!"), (handle, label, "AAAA")].iter().enumerate()
+    {
+        let line = serde_json::json!({
+            "v": 1, "writer": writer.to_string(), "seq": n + 1, "recorded_at": at(9),
+            "id": uuid::Uuid::now_v7(), "occurred_at": at(9), "category": "access",
+            "actor": { "type": "user" }, "action": "file.read",
+            "resource": { "type": "file", "id": (n + 100).to_string() }, "outcome": "success",
+            "sealed": { "subject": subject, "key": key, "box": content },
+        });
+        frame.push(line.to_string().as_bytes(), 0).unwrap();
+    }
+    let open = SegmentId { partition: 0, number: 1 };
+    store.append(open, &frame, WIDE).await.unwrap();
+    log.seal_and_archive().await.unwrap();
+    let page = log.query(&Query::new()).await.unwrap();
+    assert_eq!(page.records.len(), 5);
+    assert_eq!(page.records.iter().filter(|record| record.is_readable).count(), 2);
+    let mut out = Vec::new();
+    let exported =
+        log.export_json_lines(&Query::new(), ExportForm::Opened, &mut out).await.unwrap();
+    assert_eq!((exported.records, exported.unreadable), (5, 3));
 }

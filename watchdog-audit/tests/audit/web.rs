@@ -263,6 +263,47 @@ async fn a_body_is_recorded_when_it_has_gone_and_as_cut_when_it_has_not() {
     assert_eq!(entries[1].details["status"], json!(200));
 }
 
+/// As hyper does over HTTP/1.1: after the announced bytes it does not ask for the end.
+#[tokio::test]
+async fn a_body_of_an_announced_length_is_whole_with_its_last_byte() {
+    let log = memory_log().await;
+    let announcing = || async {
+        let mut response = stream().await;
+        response.headers_mut().insert("content-length", "6".parse().unwrap());
+        response
+    };
+    let router = Router::new().route("/file", get(announcing)).layer(log.layer());
+    for wanted in [2, 1] {
+        let response = router.clone().oneshot(request("GET", "/file")).await.unwrap();
+        let mut frames = response.into_body().into_data_stream();
+        for _ in 0..wanted {
+            let next = std::future::poll_fn(|context| {
+                futures::Stream::poll_next(std::pin::Pin::new(&mut frames), context)
+            });
+            assert_eq!(next.await.unwrap().unwrap().len(), 3);
+        }
+    }
+    let entries = entries(&log, 2).await;
+    assert_eq!((entries[0].outcome, entries[0].details.get("ended")), (Outcome::Success, None));
+    assert_eq!(entries[1].outcome, Outcome::Failure, "the other was cut");
+}
+
+#[tokio::test]
+async fn what_was_done_without_a_route_is_recorded_whatever_the_rate() {
+    let log = memory_log().await;
+    let inner = Router::new().route("/note", any(|| async { "done" }));
+    let outer = Router::new().nest_service("/inner", inner).fallback(|| async { "done" });
+    let router = outer.layer(log.layer().with_unmatched(Rate::NONE));
+    for path in ["/inner/note", "/anywhere"] {
+        assert_eq!(ask(&router, "GET", path).await, 200);
+        assert_eq!(ask(&router, "POST", path).await, 200);
+    }
+    assert_eq!(ask(&router, "POST", "/inner/nothing").await, 404);
+    for entry in entries(&log, 2).await {
+        assert_eq!(told(&entry), ("http.post", UNMATCHED, Outcome::Success));
+    }
+}
+
 #[tokio::test]
 async fn a_panic_is_a_failure_and_is_recorded_once() {
     let log = memory_log().await;
