@@ -2,6 +2,7 @@
 
 use std::future::Future as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -16,8 +17,11 @@ use watchdog_core::audit::{Actor, AuditSink, Category, Outcome, Resource};
 use watchdog_core::health::Status;
 use watchdog_storage::objects::Objects;
 
+use watchdog_storage::testing::eventually;
+
 use crate::bench::{assert_archived, entry, keys, log, numbers, record};
 use crate::faulty::Faulty;
+use crate::spool::SOON;
 
 fn memory() -> Arc<EmbeddedStore> {
     Arc::new(EmbeddedStore::memory().unwrap())
@@ -288,4 +292,40 @@ async fn a_second_shutdown_does_not_answer_before_the_first() {
     first.await.unwrap().unwrap();
     pending.await.unwrap().unwrap();
     log.shutdown(Duration::from_secs(1)).await.unwrap();
+}
+
+/// The writer makes frames while another is on its way.
+#[tokio::test]
+async fn who_waits_hears_nothing_before_the_store_has_the_frame() {
+    let inner = Arc::new(EmbeddedStore::memory().unwrap());
+    let store = Arc::new(Faulty::new(inner.clone()));
+    let log = log(store.clone(), &Objects::memory()).await;
+    store.take_down_after(3);
+    let heard = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..64)
+        .map(|task| {
+            let (log, heard) = (log.clone(), Arc::clone(&heard));
+            tokio::spawn(async move {
+                for n in 0..20 {
+                    log.record(entry(task * 20 + n)).await.unwrap();
+                    heard.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    eventually("the store goes down", SOON, async || store.is_down()).await;
+    let stored = inner.partition(0).await.unwrap().totals.entries;
+    assert!(stored > 2 && stored < 1000, "{stored} entries in three frames");
+    let heard_of = || heard.load(Ordering::SeqCst);
+    eventually("who waited for those hears of it", SOON, async || heard_of() >= stored).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(heard_of(), stored, "and nobody else");
+    store.take_down(false);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    log.seal_and_archive().await.unwrap();
+    assert_archived(&log, 0..1280).await;
 }
