@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -88,8 +88,9 @@ async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects, is_sealed: bool) ->
 
 /// Records entries on [`TASKS`] tasks; each waits for its receipt before the next. The entries are
 /// there before.
-async fn record(log: &AuditLog, count: u64) -> Duration {
-    let own = |task| (task..count).step_by(usize::try_from(TASKS).unwrap()).map(entry);
+async fn record(log: &AuditLog, range: Range<u64>) -> Duration {
+    let each = usize::try_from(TASKS).unwrap();
+    let own = |task| (range.start + task..range.end).step_by(each).map(entry);
     let entries: Vec<Vec<_>> = (0..TASKS).map(|task| own(task).collect()).collect();
     let begun = Instant::now();
     let tasks: Vec<_> = entries
@@ -148,7 +149,7 @@ async fn appends(server: &RedisServer, scale: Scale) {
             let client = connect(server, &format!("append{round}{is_sealed}")).await;
             let store: Arc<dyn SegmentStore> = Arc::new(RedisStore::new(client, 1));
             let log = log(Arc::clone(&store), &Objects::memory(), is_sealed).await;
-            let took = record(&log, count).await;
+            let took = record(&log, 0..count).await;
             if is_sealed {
                 sealed = sealed.max(rate(count, took));
                 continue;
@@ -238,13 +239,20 @@ async fn idle(server: &RedisServer, scale: Scale) {
     );
 }
 
+/// Records many entries, of which few are in memory at once.
+async fn record_many(log: &AuditLog, count: u64) {
+    for from in (0..count).step_by(20_000) {
+        record(log, from..(from + 20_000).min(count)).await;
+    }
+}
+
 /// Bytes of Redis for each entry beside one entry a stream entry.
 async fn memory(server: &RedisServer, scale: Scale) {
     let count = scale.of(64_000, 1280);
     let redis = connect(server, "memory").await;
     let store: Arc<dyn SegmentStore> = Arc::new(RedisStore::new(redis.clone(), 1));
     let log = log(Arc::clone(&store), &Objects::memory(), false).await;
-    record(&log, count).await;
+    record(&log, 0..count).await;
     let usage = |key: &Key| -> u64 {
         let reply = server.command(&["MEMORY", "USAGE", key.as_str(), "SAMPLES", "0"]);
         match reply {
@@ -297,7 +305,7 @@ async fn archiver(server: &RedisServer, scale: Scale) {
             false => Objects::memory(),
         };
         let log = log(Arc::clone(&store), &bucket, false).await;
-        record(&log, count).await;
+        record_many(&log, count).await;
         let open = store.partition(0).await.unwrap().open;
         let (mut plain, mut packed) = (0, 0);
         let begun = Instant::now();
@@ -399,7 +407,7 @@ async fn sealing(scale: Scale) {
     for is_sealed in [false, true] {
         let bucket = Objects::memory();
         let log = log(Arc::new(EmbeddedStore::memory().unwrap()), &bucket, is_sealed).await;
-        record(&log, count).await;
+        record(&log, 0..count).await;
         log.seal_and_archive().await.unwrap();
         sizes.push(stored(&bucket).await);
     }
@@ -419,20 +427,7 @@ async fn query(scale: Scale, is_long: bool) {
     let log = log(Arc::new(EmbeddedStore::memory().unwrap()), &bucket, false).await;
     let step = 100_000.min(count);
     for from in (0..count).step_by(usize::try_from(step).unwrap()) {
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|task| {
-                let log = log.clone();
-                tokio::spawn(async move {
-                    let each = usize::try_from(TASKS).unwrap();
-                    for n in (from + task..(from + step).min(count)).step_by(each) {
-                        log.record(entry(n)).await.unwrap();
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
+        record(&log, from..(from + step).min(count)).await;
         log.seal_and_archive().await.unwrap();
     }
     let middle = entry(count / 2);

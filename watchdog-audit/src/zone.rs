@@ -4,8 +4,7 @@
 
 mod bloom;
 
-use std::collections::HashSet;
-
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 use watchdog_core::audit::{Actor, Outcome};
 
@@ -137,15 +136,19 @@ struct Distinct {
     values: HashSet<Vec<u8>>,
     /// Where the next value is put together.
     scratch: Vec<u8>,
+    /// The value before: many are the same as that.
+    last: Vec<u8>,
 }
 
 impl Distinct {
     fn insert(&mut self, parts: &[&str]) {
         self.scratch.clear();
         bloom::spell(parts, &mut self.scratch);
-        if !self.values.contains(&self.scratch) {
-            self.values.insert(self.scratch.clone());
+        if self.scratch == self.last && !self.values.is_empty() {
+            return;
         }
+        self.values.get_or_insert_with(self.scratch.as_slice(), <[u8]>::to_vec);
+        std::mem::swap(&mut self.scratch, &mut self.last);
     }
 
     fn filter(&self) -> BloomFilter {
