@@ -11,6 +11,9 @@ mod guides {
     #[doc = include_str!("../docs/sessions.md")]
     struct Sessions;
 
+    #[doc = include_str!("../docs/audit.md")]
+    struct Audit;
+
     #[doc = include_str!("../docs/migration.md")]
     struct Migration;
 }

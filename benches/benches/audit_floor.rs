@@ -68,7 +68,15 @@ fn entry(n: u64) -> Entry {
 }
 
 async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects, is_sealed: bool) -> AuditLog {
-    let keys = RootKeys::ephemeral().unwrap();
+    log_of(&RootKeys::ephemeral().unwrap(), store, bucket, is_sealed).await
+}
+
+async fn log_of(
+    keys: &RootKeys,
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+    is_sealed: bool,
+) -> AuditLog {
     let config = AuditConfig {
         encryption_enabled: is_sealed,
         log_level: MirrorLevel::Off,
@@ -78,8 +86,8 @@ async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects, is_sealed: bool) ->
     AuditLog::builder()
         .with_config(&config)
         .with_shared_store(store)
-        .with_archive(bucket.clone(), &keys)
-        .with_encryption(&keys)
+        .with_archive(bucket.clone(), keys)
+        .with_encryption(keys)
         .without_background()
         .build()
         .await
@@ -424,9 +432,15 @@ async fn query(scale: Scale, is_long: bool) {
     let count = if is_long { 10_000_000 } else { scale.of(100_000, 640) };
     let directory = tempfile::tempdir().unwrap();
     let bucket = Objects::local(directory.path()).unwrap();
-    let log = log(Arc::new(EmbeddedStore::memory().unwrap()), &bucket, false).await;
+    let keys = RootKeys::ephemeral().unwrap();
+    let fresh = || Arc::new(EmbeddedStore::memory().unwrap());
+    let mut log = log_of(&keys, fresh(), &bucket, false).await;
     let step = 100_000.min(count);
     for from in (0..count).step_by(usize::try_from(step).unwrap()) {
+        if from % 500_000 == 0 {
+            // What is archived stays in the store for 90 days: another one, so that it fits.
+            log = log_of(&keys, fresh(), &bucket, false).await;
+        }
         record(&log, from..(from + step).min(count)).await;
         log.seal_and_archive().await.unwrap();
     }

@@ -54,7 +54,7 @@
 //!   data keys under a new root without rewriting the archive.
 //! - Under a [`LegalHold`] nothing it concerns expires or is erased.
 //! - Entries take at most 64 KiB each and details 32 levels of nesting, batches 256 entries or 64 KiB,
-//!   the queue 8192 entries. What a full queue does is set by category: callers wait, are refused, or
+//!   the queue 8192 entries beside the ends of operations, a page 16 MiB. What a full queue does is set by category: callers wait, are refused, or
 //!   the entry is dropped, counted and declared; an entry of `security` is never dropped.
 //!
 //! # Where it ends
@@ -78,8 +78,9 @@
 //!   a vault ([`AuditLogBuilder::with_subject_key_vault`]). A backup of the vault brings keys back.
 //! - `resource`, `action`, `request_id` and `trace_id` are not sealed. Equal actors have equal
 //!   pseudonyms, and whoever has the root key can tell whose.
-//! - A segment the store has damaged stops the archive of its partition, loudly: it is neither
-//!   skipped nor expires.
+//! - What cannot be read of a segment the store has damaged is archived as it is, loudly, and the
+//!   segments after it go on; no query finds it.
+//! - A process without an archive does not see legal holds: once there was one it erases nobody.
 //! - Two archivers on a bucket that ignores create-only (Garage 2.5) are kept apart by the fencing
 //!   token in the store alone. In the instant between the check of the token and the write a paused
 //!   archiver can overwrite a manifest; the entries stay in the store's segments until the gate, and

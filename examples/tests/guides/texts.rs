@@ -51,14 +51,14 @@ fn of_item(source: &str, item: &str) -> Vec<String> {
     squeezed(own.skip_while(|line| !line.is_empty()).skip(1))
 }
 
-/// Without hidden lines of code, and with one empty line where there are several.
+/// Without hidden lines of code, which is tested where it stands, and with one empty line where there are several.
 fn squeezed(lines: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     let mut is_code = false;
     for line in lines {
         if line.starts_with("```") {
             is_code = !is_code;
-            let language = if is_code && line == "```" { "rust" } else { "" };
+            let language = if is_code && line == "```" { "rust,ignore" } else { "" };
             kept.push(format!("{line}{language}"));
         } else if is_code && (line == "#" || line.starts_with("# ")) {
         } else if !(line.is_empty() && kept.last().is_none_or(String::is_empty)) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use watchdog_audit::segment::{
     Appended, ArchiveProof, Expiry, FrameId, Gate, Partition, Resuming, Sealing, SegmentId,
@@ -24,6 +25,8 @@ pub(crate) struct Faulty {
     /// Frames of this writer are refused for good.
     refused: RwLock<Option<WriterId>>,
     appends: AtomicUsize,
+    /// Frames that may pass.
+    passes: Semaphore,
 }
 
 impl Faulty {
@@ -38,6 +41,7 @@ impl Faulty {
             frames_left: AtomicUsize::new(usize::MAX),
             refused: RwLock::default(),
             appends: AtomicUsize::new(0),
+            passes: Semaphore::new(Semaphore::MAX_PERMITS),
         }
     }
 
@@ -80,6 +84,15 @@ impl Faulty {
     /// The calls that append panic from now on.
     pub(crate) fn make_panic(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls that append wait from now on, until so many may pass.
+    pub(crate) fn hold_up(&self) {
+        self.passes.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn let_pass(&self, frames: usize) {
+        self.passes.add_permits(frames);
     }
 
     /// How often it was asked to append.
@@ -135,6 +148,7 @@ impl SegmentStore for Faulty {
         limits: SegmentLimits,
     ) -> Result<Appended> {
         self.appends.fetch_add(1, Ordering::SeqCst);
+        self.passes.acquire().await.unwrap().forget();
         assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
         self.up()?;
         if *self.refused.read().unwrap() == Some(frame.writer()) {

@@ -2,7 +2,6 @@
 
 use std::future::Future as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -294,38 +293,36 @@ async fn a_second_shutdown_does_not_answer_before_the_first() {
     log.shutdown(Duration::from_secs(1)).await.unwrap();
 }
 
-/// The writer makes frames while another is on its way.
+/// The writer makes a frame while another is on its way.
 #[tokio::test]
 async fn who_waits_hears_nothing_before_the_store_has_the_frame() {
-    let inner = Arc::new(EmbeddedStore::memory().unwrap());
-    let store = Arc::new(Faulty::new(inner.clone()));
+    let store = Arc::new(Faulty::new(memory()));
     let log = log(store.clone(), &Objects::memory()).await;
-    store.take_down_after(3);
-    let heard = Arc::new(AtomicU64::new(0));
-    let tasks: Vec<_> = (0..64)
-        .map(|task| {
-            let (log, heard) = (log.clone(), Arc::clone(&heard));
-            tokio::spawn(async move {
-                for n in 0..20 {
-                    log.record(entry(task * 20 + n)).await.unwrap();
-                    heard.fetch_add(1, Ordering::SeqCst);
-                }
-            })
-        })
-        .collect();
-    eventually("the store goes down", SOON, async || store.is_down()).await;
-    let stored = inner.partition(0).await.unwrap().totals.entries;
-    assert!(stored > 2 && stored < 1000, "{stored} entries in three frames");
-    let heard_of = || heard.load(Ordering::SeqCst);
-    eventually("who waited for those hears of it", SOON, async || heard_of() >= stored).await;
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(heard_of(), stored, "and nobody else");
-    store.take_down(false);
-    for task in tasks {
-        task.await.unwrap();
-    }
+    store.hold_up();
+    let record = |entry| {
+        let log = log.clone();
+        tokio::spawn(async move { log.record(entry).await })
+    };
+    let next = entry(1);
+    let settled = async || {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let first = record(entry(0));
+    eventually("it is on its way", SOON, async || store.appends() == 1).await;
+    let second = record(next.clone());
+    settled().await;
+    store.let_pass(1);
+    first.await.unwrap().unwrap();
+    eventually("the next is on its way", SOON, async || store.appends() == 2).await;
+    settled().await;
+    assert!(!second.is_finished(), "the store does not have it yet");
+    let again = record(next);
+    settled().await;
+    assert!(!again.is_finished(), "nor does who records it again hear that it is there");
+    store.let_pass(10);
+    assert_eq!(second.await.unwrap().unwrap(), again.await.unwrap().unwrap());
     log.seal_and_archive().await.unwrap();
-    assert_archived(&log, 0..1280).await;
+    assert_archived(&log, 0..2).await;
 }
