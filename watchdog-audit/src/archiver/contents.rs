@@ -119,6 +119,7 @@ impl Run<'_> {
                 }
             }
         }
+        self.still_sealed(segment, totals).await?;
         let lost = totals.entries.saturating_sub(distinct(readable.iter().map(|(_, frame)| frame)));
         let gaps = Gaps::new(&chain, segment.partition, unarchived > 0, lost);
         let (frames, others) = gaps.part(readable);
@@ -136,6 +137,21 @@ impl Run<'_> {
         );
         let (frames, unreadable) = (Arc::new(frames), Some(unreadable));
         Ok(Contents { frames, count, last, unreadable, lost })
+    }
+}
+
+impl Run<'_> {
+    /// Whether the store says of a segment what it said before it was read. One that was restarted
+    /// with an older log, or a promoted replica, may have gone back to before it was sealed: then
+    /// nothing is damaged, and its writers send again what it lacks.
+    async fn still_sealed(&self, segment: SegmentId, totals: Totals) -> Result<()> {
+        let sealed = self.archiver.store.sealed(segment.partition).await?;
+        let found = sealed.iter().find(|(number, _)| *number == segment.number);
+        if found.is_some_and(|(_, found)| *found == totals) {
+            return Ok(());
+        }
+        let context = format_args!("{segment} is no longer what it was when it was sealed");
+        Err(Error::new(ErrorKind::Unavailable, context))
     }
 }
 

@@ -177,3 +177,45 @@ async fn under_a_legal_hold_what_cannot_be_read_is_held() {
     desk.log.seal_and_archive().await.unwrap();
     assert!(matches!(desk.store.expiry(FIRST).await.unwrap(), Expiry::InMillis(_)));
 }
+
+/// The sealing of the third segment and its last frame are undone.
+static GO_BACK: Script = Script::new(
+    "test.go_back.v1",
+    "redis.call('HDEL', KEYS[1], '3')
+     local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+     return redis.call('XDEL', KEYS[2], last[1][1])",
+);
+
+/// A restart with an older log, or a replica that is promoted, undoes what the archiver was told.
+#[tokio::test]
+async fn a_store_that_goes_back_while_it_is_archived_is_not_damaged() {
+    let Some(desk) = Desk::new().await else { return };
+    for number in 1..=3 {
+        desk.store.seal(SegmentId { partition: 0, number }, None).await.unwrap();
+        record(&desk.log, number * 10..number * 10 + 2).await;
+    }
+    let (told, hears) = tokio::sync::oneshot::channel();
+    let (go, goes) = std::sync::mpsc::channel();
+    let pause = std::sync::Mutex::new(Some((told, goes)));
+    let archiving = tokio::task::spawn_blocking({
+        let (log, handle) = (desk.log.clone(), tokio::runtime::Handle::current());
+        move || {
+            handle.block_on(log.archiver().unwrap().run_observed(&|step, moment| {
+                if matches!((step, moment), (Step::Pack(_), Moment::Before))
+                    && let Some((told, goes)) = pause.lock().unwrap().take()
+                {
+                    told.send(()).unwrap();
+                    goes.recv().unwrap();
+                }
+                ControlFlow::Continue(())
+            }))
+        }
+    });
+    hears.await.unwrap();
+    let keys = [&["s"][..], &["3"]].map(|parts| desk.redis.keys().key("a", "0", parts));
+    desk.redis.call(&GO_BACK, &[&keys[0], &keys[1]], &[]).await.unwrap();
+    go.send(()).unwrap();
+    let error = archiving.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(desk.log.verify().await.unwrap().unreadable, 0, "nothing is said to be damaged");
+}
