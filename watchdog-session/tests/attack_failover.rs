@@ -89,7 +89,9 @@ async fn browse(
             }
             Err(other) => panic!("{other:?}"),
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // A failover loses what the replica had not yet: no client refreshes more often in that time
+        // than the store takes for repairable.
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
     token
 }
