@@ -49,14 +49,20 @@ pub(crate) async fn log(store: Arc<dyn SegmentStore>, bucket: &Objects) -> Audit
     log_with(AuditConfig::default(), store, bucket).await
 }
 
-pub(crate) async fn log_with(
-    mut config: AuditConfig,
-    store: Arc<dyn SegmentStore>,
-    bucket: &Objects,
-) -> AuditLog {
+/// The settings, with a directory of its own where none is said.
+fn apart(mut config: AuditConfig) -> AuditConfig {
     if config.spool_directory == AuditConfig::default().spool_directory {
         config.spool_directory = own_directory();
     }
+    config
+}
+
+pub(crate) async fn log_with(
+    config: AuditConfig,
+    store: Arc<dyn SegmentStore>,
+    bucket: &Objects,
+) -> AuditLog {
+    let config = apart(config);
     AuditLog::builder()
         .with_config(&config)
         .with_shared_store(store)
@@ -83,8 +89,9 @@ pub(crate) async fn clocked_with(
     bucket: &Objects,
     clock: &ManualClock,
 ) -> AuditLog {
+    let config = apart(config.clone());
     AuditLog::builder()
-        .with_config(config)
+        .with_config(&config)
         .with_shared_store(store)
         .with_archive(bucket.clone(), &keys())
         .with_encryption(&keys())

@@ -3,29 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use watchdog_audit::{AuditConfig, AuditLog, EmbeddedStore, SegmentStore, WriterId};
+use watchdog_audit::{AuditLog, EmbeddedStore, SegmentStore, WriterId};
 use watchdog_core::Clock as _;
 use watchdog_core::testing::ManualClock;
 use watchdog_storage::objects::Objects;
 
-use crate::bench::{assert_archived, keys, record};
+use crate::bench::{assert_archived, clocked, record};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 async fn log_at(clock: &ManualClock, store: &Arc<EmbeddedStore>, bucket: &Objects) -> AuditLog {
-    let own = format!("forgotten-{}", uuid::Uuid::now_v7().simple());
-    let spool_directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own);
-    let config = AuditConfig { spool_directory, ..AuditConfig::default() };
-    AuditLog::builder()
-        .with_config(&config)
-        .with_shared_store(store.clone())
-        .with_archive(bucket.clone(), &keys())
-        .with_encryption(&keys())
-        .with_clock(Arc::new(clock.clone()))
-        .without_background()
-        .build()
-        .await
-        .unwrap()
+    clocked(store.clone(), bucket, clock).await
 }
 
 /// How far the store has a writer.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use watchdog_audit::LegalHold;
+use watchdog_audit::{AuditLog, LegalHold};
 use watchdog_core::Timestamp;
 use watchdog_core::audit::{Actor, Category};
 use watchdog_core::testing::ManualClock;
-use watchdog_storage::postgres::sqlx;
+use watchdog_storage::postgres::{Transaction, sqlx};
 use watchdog_storage::testing::postgres::shared;
 
 use super::desk::Desk;
@@ -43,12 +43,9 @@ async fn each_category_keeps_its_months_as_long_as_configured() {
     assert_eq!(desk.rows(), 10, "a rebuilt copy keeps to its retention");
 }
 
-#[tokio::test]
-async fn a_partition_in_use_is_dropped_by_a_later_run() {
-    let Some(server) = shared() else { return };
-    let desk = Desk::on(server).await;
-    let clock = ManualClock::new(BEGIN);
-    let log = desk.log_at(&clock).await;
+/// A copy with a partition that has reached its end, and somebody who reads it.
+async fn read_at_its_end(desk: &Desk<'_>, clock: &ManualClock) -> (AuditLog, Transaction) {
+    let log = desk.log_at(clock).await;
     record(&log, 0..4).await;
     log.seal_and_archive().await.unwrap();
     log.copy_to_postgres().await.unwrap();
@@ -56,6 +53,15 @@ async fn a_partition_in_use_is_dropped_by_a_later_run() {
     let read = "SELECT count(*) FROM watchdog_audit_database_2026_01";
     sqlx::raw_sql(read).execute(&mut *reader).await.unwrap();
     clock.advance(Duration::from_secs(47 * DAY));
+    (log, reader)
+}
+
+#[tokio::test]
+async fn a_partition_in_use_is_dropped_by_a_later_run() {
+    let Some(server) = shared() else { return };
+    let desk = Desk::on(server).await;
+    let clock = ManualClock::new(BEGIN);
+    let (log, reader) = read_at_its_end(&desk, &clock).await;
     assert_eq!(log.copy_to_postgres().await.unwrap().dropped, 0, "nobody is waited for");
     assert_eq!(desk.months("database").first().unwrap(), "2026_01");
     reader.rollback().await.unwrap();
@@ -101,14 +107,7 @@ async fn a_hold_that_is_placed_while_a_partition_ends_keeps_it() {
     let Some(server) = shared() else { return };
     let desk = Desk::on(server).await;
     let clock = ManualClock::new(BEGIN);
-    let log = desk.log_at(&clock).await;
-    record(&log, 0..4).await;
-    log.seal_and_archive().await.unwrap();
-    log.copy_to_postgres().await.unwrap();
-    let mut reader = desk.postgres.begin().await.unwrap();
-    let read = "SELECT count(*) FROM watchdog_audit_database_2026_01";
-    sqlx::raw_sql(read).execute(&mut *reader).await.unwrap();
-    clock.advance(Duration::from_secs(47 * DAY));
+    let (log, reader) = read_at_its_end(&desk, &clock).await;
     let copying = tokio::spawn({
         let log = log.clone();
         async move { log.copy_to_postgres().await }
